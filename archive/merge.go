@@ -1,0 +1,172 @@
+package archive
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"slices"
+)
+
+// commit moves the tree to where it belongs.
+func (u *unpacker) commit() error {
+	if u.dir != "." {
+		if _, err := u.root.Lstat(u.dir); errors.Is(err, fs.ErrNotExist) {
+			return u.rename()
+		}
+	}
+	m := &merge{unpacker: u, kept: map[string]bool{}}
+	if err := m.check("."); err != nil {
+		return err
+	}
+	if err := m.move("."); err != nil {
+		return err
+	}
+	return u.applyModes(u.root, u.dir, m.kept)
+}
+
+// rename makes the tree the destination, with all modes, in one step.
+func (u *unpacker) rename() error {
+	err := u.applyModes(u.root, u.stageName, nil)
+	if err == nil {
+		err = u.root.Rename(u.stageName, u.dir)
+	}
+	if err != nil {
+		// So that the tree can be removed, from the top.
+		for _, name := range slices.Sorted(maps.Keys(u.modes)) {
+			u.root.Chmod(path.Join(u.stageName, name), 0o700)
+		}
+	}
+	return err
+}
+
+// applyModes gives the directories of the tree, which is now at dir in root, the
+// modes that had to wait, except those in kept.
+func (u *unpacker) applyModes(root *os.Root, dir string, kept map[string]bool) error {
+	names := slices.Sorted(maps.Keys(u.modes))
+	slices.Reverse(names) // a directory after what it holds
+	for _, name := range names {
+		if kept[name] {
+			continue
+		}
+		at := path.Join(dir, name)
+		info, err := root.Lstat(at)
+		if err != nil {
+			return err
+		}
+		if !info.IsDir() {
+			return fmt.Errorf("%s: %w", u.path(name), inTheWay(info))
+		}
+		if err := root.Chmod(at, u.modes[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A merge moves the tree into a directory that is there.
+type merge struct {
+	*unpacker
+	kept map[string]bool // directories of the tree that are there
+}
+
+// batch is how many entries of a directory are looked at in one go.
+const batch = 256
+
+// check finds out that the entries of dir can be moved, and where directories are
+// there.
+func (m *merge) check(dir string) error {
+	m.kept[dir] = true
+	d, err := m.stage.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for {
+		entries, err := d.ReadDir(batch)
+		for _, e := range entries {
+			if err := m.checkEntry(path.Join(dir, e.Name()), e.IsDir()); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (m *merge) checkEntry(name string, isDir bool) error {
+	info, err := m.root.Lstat(path.Join(m.dir, name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case isDir && info.IsDir():
+		return m.check(name)
+	case isDir || info.IsDir() || m.keepOld:
+		return fmt.Errorf("%s: %w", m.path(name), inTheWay(info))
+	}
+	return nil
+}
+
+// move moves the entries of dir, which is there, one by one.
+func (m *merge) move(dir string) error {
+	for {
+		// From the start each time: what was moved is not there any more.
+		entries, err := readSome(m.stage, dir)
+		if err != nil || len(entries) == 0 {
+			return err
+		}
+		for _, e := range entries {
+			name := path.Join(dir, e.Name())
+			if m.kept[name] {
+				if err := m.move(name); err != nil {
+					return err
+				}
+				err = m.stage.Remove(name)
+			} else {
+				err = m.root.Rename(path.Join(m.stageName, name), path.Join(m.dir, name))
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func readSome(root *os.Root, dir string) ([]fs.DirEntry, error) {
+	d, err := root.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	entries, err := d.ReadDir(batch)
+	if err == io.EOF {
+		err = nil
+	}
+	return entries, err
+}
+
+// inTheWay says that something else is where an entry goes.
+func inTheWay(info fs.FileInfo) error {
+	return fmt.Errorf("%s of this name is in the way: %w", kindOf(info), fs.ErrExist)
+}
+
+func kindOf(info fs.FileInfo) string {
+	switch info.Mode().Type() {
+	case 0:
+		return "a file"
+	case fs.ModeDir:
+		return "a directory"
+	case fs.ModeSymlink:
+		return "a symbolic link"
+	}
+	return "something special"
+}

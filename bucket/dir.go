@@ -1,0 +1,207 @@
+package bucket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/c73062ad/oras"
+)
+
+// A Dir is the bucket that a directory is: an object is a file, "/" in a key is a
+// folder. It can do all that a bucket can. Get one from [OpenDir].
+//
+// An object is written to a temporary file below ".tmp", synced, and renamed;
+// then its folder is synced, and so was each folder before anything was put into
+// it. Links are hard links. The file system must be able to rename atomically and
+// to lock files: any local one is.
+//
+// Any number of processes may use the directory at once. Nothing else should
+// write to it; what begins with "." in it is no object.
+type Dir struct {
+	path string
+	root *os.Root
+	fold bool // the file system takes "A" and "a" for the same name
+
+	mu      sync.Mutex
+	durable map[string]struct{} // folders known to survive a loss of power, their own entry too
+
+	names nameCache
+}
+
+const (
+	temporary    = ".tmp"
+	temporaryAge = 24 * time.Hour // what is older was left behind
+	maxDurable   = 1 << 16        // folders in Dir.durable
+)
+
+// OpenDir opens the directory path, which it makes if it is not there, readable
+// for its owner only. It reads nothing of what is in it, but for temporary files
+// that a process left behind a day ago, which it removes. A directory that cannot
+// be written is an error.
+func OpenDir(path string) (*Dir, error) {
+	d, err := openDir(path)
+	if err != nil {
+		return nil, fmt.Errorf("data folder %s: %w", path, cause(err))
+	}
+	return d, nil
+}
+
+func openDir(path string) (*Dir, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := makeDir(path); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dir{path: path, root: root, durable: map[string]struct{}{".": {}}}
+	if err := d.prepare(); err != nil {
+		root.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// makeDir makes the directory path durably, with those above it.
+func makeDir(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(path)
+	if parent != path {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if info, err := os.Stat(path); err != nil {
+		return err
+	} else if !info.IsDir() {
+		return errors.New("is not a directory")
+	}
+	f, err := os.Open(parent)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return syncFolder(f)
+}
+
+// prepare finds out whether and how files can be written.
+func (d *Dir) prepare() error {
+	if err := d.root.Mkdir(temporary, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	probe, _, err := d.write(context.Background(), strings.NewReader("probe"))
+	if err != nil {
+		return err
+	}
+	_, err = d.root.Stat(path.Join(temporary, strings.ToUpper(path.Base(probe))))
+	d.fold = err == nil
+	if err := d.root.Remove(probe); err != nil {
+		return err
+	}
+	return d.sweep()
+}
+
+// sweep removes temporary files that were left behind.
+func (d *Dir) sweep() error {
+	left, err := fs.ReadDir(d.root.FS(), temporary)
+	if err != nil {
+		return err
+	}
+	for _, entry := range left {
+		info, err := entry.Info()
+		if err != nil || time.Since(info.ModTime()) < temporaryAge {
+			continue // gone, or perhaps still being written
+		}
+		if err := d.root.Remove(path.Join(temporary, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close lets go of the directory. Files that are open stay so.
+func (d *Dir) Close() error { return d.root.Close() }
+
+// Get is [Bucket.Get]. The reader is an [os.File].
+func (d *Dir) Get(ctx context.Context, key string) (io.ReadCloser, error) {
+	name, err := d.file(key)
+	if err != nil {
+		return nil, err
+	}
+	f, err := d.root.Open(name)
+	if err != nil {
+		return nil, failed(key, err)
+	}
+	if _, err := object(f.Stat()); err != nil {
+		f.Close()
+		return nil, failed(key, err)
+	}
+	return f, nil
+}
+
+// Size is [Bucket.Size].
+func (d *Dir) Size(ctx context.Context, key string) (int64, error) {
+	name, err := d.file(key)
+	if err != nil {
+		return 0, err
+	}
+	info, err := object(d.root.Stat(name))
+	if err != nil {
+		return 0, failed(key, err)
+	}
+	return info.Size(), nil
+}
+
+// object returns what is given, or fs.ErrNotExist for what is no object.
+func object(info fs.FileInfo, err error) (fs.FileInfo, error) {
+	if err == nil && !info.Mode().IsRegular() {
+		err = fs.ErrNotExist
+	}
+	return info, err
+}
+
+// missing reports whether err says that a file is not there. One below another
+// file is not either.
+func missing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// failed says of which object err is an error.
+func failed(key string, err error) error {
+	if missing(err) {
+		return fmt.Errorf("%s: %w", key, oras.ErrNotFound)
+	}
+	return fmt.Errorf("%s: %w", key, cause(err))
+}
+
+// cause is err without the name of a file, which the key says better.
+func cause(err error) error {
+	var p *fs.PathError
+	var l *os.LinkError
+	switch {
+	case errors.As(err, &p):
+		return fmt.Errorf("%s: %w", p.Op, p.Err)
+	case errors.As(err, &l):
+		return fmt.Errorf("%s: %w", l.Op, l.Err)
+	}
+	return err
+}

@@ -1,0 +1,62 @@
+package bucket
+
+import (
+	"context"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// locks are the locks of a process, one for each key that somebody holds or
+// waits for. Reads take none.
+type locks struct {
+	mu   sync.Mutex
+	held map[string]*lock
+}
+
+type lock struct {
+	*semaphore.Weighted
+	users int // who hold it or wait for it
+}
+
+const exclusive = 1 << 30 // the weight of one who shares with nobody
+
+// share waits until nobody has key alone. The returned function lets go of it.
+func (l *locks) share(ctx context.Context, key string) (func(), error) {
+	return l.acquire(ctx, key, 1)
+}
+
+// alone waits until nobody has key. The returned function lets go of it.
+func (l *locks) alone(ctx context.Context, key string) (func(), error) {
+	return l.acquire(ctx, key, exclusive)
+}
+
+func (l *locks) acquire(ctx context.Context, key string, weight int64) (func(), error) {
+	l.mu.Lock()
+	if l.held == nil {
+		l.held = map[string]*lock{}
+	}
+	k := l.held[key]
+	if k == nil {
+		k = &lock{Weighted: semaphore.NewWeighted(exclusive)}
+		l.held[key] = k
+	}
+	k.users++
+	l.mu.Unlock()
+
+	leave := func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if k.users--; k.users == 0 {
+			delete(l.held, key)
+		}
+	}
+	if err := k.Acquire(ctx, weight); err != nil {
+		leave()
+		return nil, err
+	}
+	return func() {
+		k.Release(weight)
+		leave()
+	}, nil
+}

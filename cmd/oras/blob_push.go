@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/c73062ad/oras"
+)
+
+type blobPushCommand struct {
+	commonFlags
+	ttyFlags
+	target
+	pretty     bool
+	descriptor bool
+	mediaType  string
+	size       int64
+}
+
+func newBlobPushCommand(con console) *cobra.Command {
+	var c blobPushCommand
+	cmd := &cobra.Command{
+		Use:   "push [flags] <name>[@digest] <file>",
+		Short: "Push a blob to a registry or an OCI image layout",
+		Long: `Push a blob to a registry or an OCI image layout
+
+Example - Push the file "hi.txt" as a blob:
+  oras blob push localhost:5000/hello hi.txt
+
+Example - Push it only if it has the digest that is expected of it:
+  oras blob push localhost:5000/hello@sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a hi.txt
+
+Example - Push from standard input, whose size and digest must be said:
+  oras blob push --size 2 localhost:5000/hello@sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a -
+
+Example - Push and print the descriptor, with a media type of its own:
+  oras blob push --descriptor --media-type application/vnd.me.hi localhost:5000/hello hi.txt
+
+Example - Push into the OCI image layout directory "layout-dir":
+  oras blob push --oci-layout layout-dir hi.txt
+`,
+		Args: exactly(2, "the destination to push to and the file to read blob content from"),
+		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, con, args[0], args[1]) },
+	}
+	fs := cmd.Flags()
+	c.commonFlags.register(fs)
+	c.ttyFlags.register(fs, "progress bars")
+	c.target.register(fs, "", "")
+	fs.BoolVar(&c.pretty, "pretty", false, "prettify JSON objects printed to stdout")
+	fs.BoolVar(&c.descriptor, "descriptor", false, "output the descriptor of the blob")
+	fs.StringVar(&c.mediaType, "media-type", oras.MediaTypeLayer, "specify the returned media type in the descriptor if --descriptor is used")
+	fs.Int64Var(&c.size, "size", -1, "provide the blob size")
+	return cmd
+}
+
+func (c *blobPushCommand) run(cmd *cobra.Command, con console, raw, path string) error {
+	ctx := cmd.Context()
+	if err := firstError(func() error { return c.checkStdin(path) }, func() error { return c.parse(raw) }); err != nil {
+		return err
+	}
+	if path == "-" && c.size < 0 {
+		return errors.New("`--size` must be provided if the blob is read from stdin")
+	}
+	env, err := newEnvironment(con, &c.commonFlags, &c.remoteFlags)
+	if err != nil {
+		return err
+	}
+	content, desc, err := c.open(con, path)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	dst, err := c.openWrite(ctx, env)
+	if err != nil {
+		return err
+	}
+	status := newStatus(con.out, pushVerbs, c.verbose)
+	if c.descriptor {
+		status.verbs = nil
+	}
+	if err := c.push(ctx, dst, desc, content, status); err != nil {
+		return env.explain(&c.remoteFlags, err)
+	}
+	if c.descriptor {
+		return writeCompact(con.out, desc, c.pretty)
+	}
+	fmt.Fprintln(con.out, "Pushed:", c.target.String())
+	_, err = fmt.Fprintln(con.out, "Digest:", desc.Digest)
+	return err
+}
+
+// open opens the content and returns its descriptor, checked against what the
+// flags and the reference say.
+func (c *blobPushCommand) open(con console, path string) (io.ReadCloser, oras.Descriptor, error) {
+	desc := oras.Descriptor{MediaType: c.mediaType, Digest: c.digest.OCI(), Size: c.size}
+	file, err := os.Open(path)
+	if path == "-" {
+		// A digest that is not given has to be found before the push, so
+		// what arrives is kept.
+		if !c.digest.IsZero() {
+			return io.NopCloser(con.in), desc, nil
+		}
+		file, err = spool(con.in, c.size)
+	}
+	if err != nil {
+		return nil, desc, err
+	}
+	algorithm := oras.SHA256
+	if !c.digest.IsZero() {
+		algorithm = c.digest.Algorithm()
+	}
+	h := algorithm.New()
+	n, err := io.Copy(h, file)
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	digest := algorithm.Sum(h)
+	switch {
+	case err != nil:
+	case c.size >= 0 && c.size != n:
+		err = fmt.Errorf("input size %d does not match the actual content size %d", c.size, n)
+	case !c.digest.IsZero() && digest != c.digest:
+		err = fmt.Errorf("input digest %s does not match the actual content digest %s", c.digest, digest)
+	default:
+		desc.Digest, desc.Size = digest.OCI(), n
+		return file, desc, nil
+	}
+	file.Close()
+	return nil, desc, err
+}
+
+// spool keeps what r holds, size bytes and one to see that it is more, in a file
+// without a name.
+func spool(r io.Reader, size int64) (*os.File, error) {
+	file, err := os.CreateTemp("", "oras-blob-*")
+	if err != nil {
+		return nil, err
+	}
+	err = os.Remove(file.Name())
+	if err == nil {
+		_, err = io.Copy(file, io.LimitReader(r, size+1))
+	}
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+func (c *blobPushCommand) push(ctx context.Context, dst store, desc oras.Descriptor, content io.Reader, status *status) error {
+	exists, err := dst.Exists(ctx, desc)
+	if err != nil {
+		return err
+	}
+	if exists {
+		status.event(oras.Event{Kind: oras.Exists, Descriptor: desc})
+		return nil
+	}
+	status.event(oras.Event{Kind: oras.Copying, Descriptor: desc})
+	if err := oras.Push(ctx, dst, desc, content); err != nil {
+		return err
+	}
+	status.event(oras.Event{Kind: oras.Copied, Descriptor: desc})
+	return nil
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/auth"
+	"github.com/c73062ad/oras/remote"
+)
+
+// An environment is what one run of a command has in common: its console, and how
+// registries are reached.
+type environment struct {
+	con   console
+	trace *tracer // nil without --debug
+
+	accept []string // media types of manifests asked for; nil are all that are known
+
+	warned sync.Map // warnings that were printed
+}
+
+// newEnvironment returns the environment of a command with the given registry
+// flags, and reads what they say comes from standard input.
+func newEnvironment(con console, common *commonFlags, remotes ...*remoteFlags) (*environment, error) {
+	e := &environment{con: con}
+	if common.debug {
+		e.trace = &tracer{w: con.err}
+	}
+	for _, f := range remotes {
+		if err := f.readStdin(con); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// warn prints a warning once.
+func (e *environment) warn(text string) {
+	if _, before := e.warned.LoadOrStore(text, true); !before {
+		fmt.Fprintln(e.con.err, "WARNING:", printable(text))
+	}
+}
+
+// dockerHub is where the registry is that references call docker.io.
+const dockerHub = "registry-1.docker.io"
+
+// registryURL returns the scheme and host at which the registry is reached.
+func (f *remoteFlags) registryURL(host string) *url.URL {
+	u := &url.URL{Scheme: "https", Host: host}
+	if host == "docker.io" {
+		u.Host = dockerHub
+	}
+	if f.plainHTTP || !f.plainHTTPSet() && remote.IsLocalhost(host) {
+		u.Scheme = "http"
+	}
+	return u
+}
+
+// registry returns the client of the registry at host, with the login that the
+// flags or the configuration have for it.
+func (e *environment) registry(f *remoteFlags, host string) (*remote.Registry, error) {
+	base, err := e.transport(f)
+	if err != nil {
+		return nil, err
+	}
+	source, err := e.credentials(f, host)
+	if err != nil {
+		return nil, err
+	}
+	u := f.registryURL(host)
+	opts := &remote.Options{
+		Transport: auth.NewTransport(u, source, &auth.Options{Base: base}),
+		PlainHTTP: u.Scheme == "http",
+		Header:    http.Header{},
+		UserAgent: "oras/" + version,
+		Accept:    e.accept,
+		Warn:      e.warn,
+	}
+	for _, h := range f.headers {
+		name, value, _ := strings.Cut(h, ":")
+		opts.Header.Add(strings.TrimSpace(name), value)
+	}
+	switch f.distributionSpec {
+	case referrersAPI:
+		opts.Referrers = remote.ReferrersAPI
+	case referrersTag:
+		opts.Referrers = remote.ReferrersTag
+	}
+	return remote.NewRegistry(u.Host, opts)
+}
+
+// repository returns the client of a repository.
+func (e *environment) repository(f *remoteFlags, ref oras.Reference) (store, error) {
+	r, err := e.registry(f, ref.Registry)
+	if err != nil {
+		return nil, err
+	}
+	return r.Repository(context.Background(), ref.Repository)
+}
+
+// transport returns what requests are sent through, below the login: the
+// network, the trace, retries.
+func (e *environment) transport(f *remoteFlags) (http.RoundTripper, error) {
+	base := remote.NewTransport()
+	config, err := f.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	base.TLSClientConfig = config
+	addresses, err := f.dialAddresses()
+	if err != nil {
+		return nil, err
+	}
+	if len(addresses) > 0 {
+		dial := base.DialContext
+		base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if other, ok := addresses[address]; ok {
+				address = other
+			}
+			return dial(ctx, network, address)
+		}
+	}
+	var next http.RoundTripper = base
+	if e.trace != nil {
+		next = &traced{e.trace, next}
+	}
+	return &auth.Retry{Base: next, OnRetry: func(r auth.RetryEvent) {
+		e.warn(retryText(r))
+	}}, nil
+}
+
+func retryText(r auth.RetryEvent) string {
+	reason := fmt.Sprint(r.Err)
+	if r.Err == nil {
+		reason = fmt.Sprintf("%d %s", r.Status, http.StatusText(r.Status))
+	}
+	return fmt.Sprintf("%s %q: %s; trying again", r.Method, r.URL, reason)
+}
+
+func (f *remoteFlags) tlsConfig() (*tls.Config, error) {
+	config := &tls.Config{InsecureSkipVerify: f.insecure}
+	if f.caFile != "" {
+		data, err := readFile(f.caFile, 16<<20)
+		if err != nil {
+			return nil, err
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("%s: no certificate in PEM form", f.caFile)
+		}
+	}
+	if f.certFile != "" {
+		certificate, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
+		if err != nil {
+			return nil, fmt.Errorf("client certificate: %w", err)
+		}
+		config.Certificates = []tls.Certificate{certificate}
+	}
+	return config, nil
+}
+
+// flagCredential returns the login that the flags hold.
+func (f *remoteFlags) flagCredential() auth.Credential {
+	if f.identityToken != "" {
+		return auth.Credential{RefreshToken: f.identityToken}
+	}
+	if f.username == "" && f.password != "" { // a password alone is an identity token
+		return auth.Credential{RefreshToken: f.password}
+	}
+	return auth.Credential{Username: f.username, Password: f.password}
+}
+
+// credentials returns where the login for host comes from: the flags, or else the
+// configuration.
+func (e *environment) credentials(f *remoteFlags, host string) (auth.Source, error) {
+	if cred := f.flagCredential(); !cred.IsZero() {
+		return auth.Static(f.registryURL(host).Host, cred), nil
+	}
+	return e.openConfig(f)
+}
+
+func (e *environment) openConfig(f *remoteFlags) (*auth.Config, error) {
+	config, err := auth.OpenConfig(f.config)
+	if err != nil {
+		return nil, err
+	}
+	config.Warn = e.warn
+	return config, nil
+}
+
+// explain makes errors about the login say where the login was looked for.
+func (e *environment) explain(f *remoteFlags, err error) error {
+	if !errors.Is(err, auth.ErrNoCredential) {
+		return err
+	}
+	where := ""
+	if config, e := e.openConfig(f); e == nil {
+		where = fmt.Sprintf(" at %q", config.Path())
+	}
+	return hint(auth.ErrNoCredential, "Please check whether the registry credential stored in the authentication file%s is correct", where)
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/c73062ad/oras"
+)
+
+type copyCommand struct {
+	commonFlags
+	ttyFlags
+	from, to    target
+	platform    platformFlag
+	recursive   bool
+	concurrency int
+	resolve     []string
+}
+
+func newCopyCommand(con console) *cobra.Command {
+	var c copyCommand
+	cmd := &cobra.Command{
+		Use:     "cp [flags] <from>{:<tag>|@<digest>} <to>[:<tag>[,<tag>][...]]",
+		Aliases: []string{"copy"},
+		Short:   "Copy artifacts from one target to another",
+		Long: `Copy artifacts from one target to another. When copying an image index, all of its manifests will be copied
+
+Example - Copy an artifact between registries:
+  oras cp localhost:5000/net-monitor:v1 localhost:6000/net-monitor-copy:v1
+
+Example - Copy it with all that refers to it: signatures, SBOMs, and their signatures:
+  oras cp -r localhost:5000/net-monitor:v1 localhost:6000/net-monitor-copy:v1
+
+Example - Copy into and out of an OCI image layout, a directory or (out of) a tar archive:
+  oras cp --to-oci-layout localhost:5000/net-monitor:v1 ./downloaded:v1
+  oras cp --from-oci-layout ./to-upload:v1 localhost:5000/net-monitor:v1
+  oras cp --from-oci-layout ./to-upload.tar:v1 localhost:5000/net-monitor:v1
+
+Example - Copy what is for one platform:
+  oras cp --platform linux/arm/v5 localhost:5000/net-monitor:v1 localhost:6000/net-monitor-copy:v1
+
+Example - Copy under several tags, ten pieces at a time:
+  oras cp --concurrency 10 localhost:5000/net-monitor:v1 localhost:6000/net-monitor-copy:tag1,tag2,tag3
+
+Example - Copy between registries that list referrers in different ways:
+  oras cp -r --from-distribution-spec v1.1-referrers-api --to-distribution-spec v1.1-referrers-tag \
+    localhost:5000/net-monitor:v1 localhost:6000/net-monitor-copy:v1
+`,
+		Args: exactly(2, "the source and destination for copying"),
+		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, con, args[0], args[1]) },
+	}
+	fs := cmd.Flags()
+	c.commonFlags.register(fs)
+	c.ttyFlags.register(fs, "progress bars")
+	c.from.register(fs, "from-", "source")
+	c.from.registerDistributionSpec(fs, "source ")
+	c.to.register(fs, "to-", "destination")
+	c.to.registerDistributionSpec(fs, "destination ")
+	c.platform.register(fs, "platform", "request platform")
+	fs.BoolVarP(&c.recursive, "recursive", "r", false, "[Preview] recursively copy the artifact and its referrer artifacts")
+	fs.IntVar(&c.concurrency, "concurrency", 3, "concurrency level")
+	fs.StringArrayVar(&c.resolve, "resolve", nil, "base DNS rules formatted in `host:port:address[:address_port]` for --from-resolve and --to-resolve")
+	return cmd
+}
+
+func (c *copyCommand) run(cmd *cobra.Command, con console, from, to string) error {
+	ctx := cmd.Context()
+	c.from.baseResolve, c.to.baseResolve = c.resolve, c.resolve
+	if err := firstError(c.platform.parse,
+		func() error { return c.from.parse(from) },
+		func() error { return c.to.parse(to) }); err != nil {
+		return err
+	}
+	// An image layout with one image in it needs no tag.
+	if c.from.reference() == "" && !c.from.isLayout() {
+		return noReference(cmd, from, "")
+	}
+	env, err := newEnvironment(con, &c.commonFlags, &c.from.remoteFlags, &c.to.remoteFlags)
+	if err != nil {
+		return err
+	}
+	src, err := c.from.openRead(ctx, env)
+	if err != nil {
+		return err
+	}
+	dst, err := c.to.openWrite(ctx, env)
+	if err != nil {
+		return err
+	}
+	out := newTextOutput(con, nil, &c.commonFlags, copyVerbs)
+	desc, err := c.copy(ctx, src, dst, out)
+	if err != nil {
+		return c.explain(env, err)
+	}
+	if !c.from.digest.IsZero() && c.from.digest.OCI() != desc.Digest { // a platform was chosen
+		c.from.raw = c.from.at(desc)
+	}
+	return (&copyResult{&c.from, &c.to, string(desc.Digest)}).text(con.out)
+}
+
+func (c *copyCommand) copy(ctx context.Context, src, dst store, out *textOutput) (oras.Descriptor, error) {
+	reference := c.from.reference()
+	if c.recursive || len(c.to.tags) == 0 {
+		desc, err := resolve(ctx, src, reference, c.platform.platform)
+		if err != nil {
+			return desc, fmt.Errorf("failed to resolve %s: %w", reference, err)
+		}
+		reference = string(desc.Digest)
+	}
+	opts := &oras.CopyOptions{
+		Tags:        c.to.tags,
+		Concurrency: concurrency(c.concurrency),
+		Platform:    c.platform.platform,
+		Referrers:   c.recursive,
+		Event:       out.event,
+	}
+	if !c.from.isLayout() && !c.to.isLayout() && c.from.ref.Registry == c.to.ref.Registry && c.from.ref.Repository != c.to.ref.Repository {
+		opts.MountFrom = c.from.ref.Repository
+	}
+	return oras.Copy(ctx, src, reference, dst, opts)
+}
+
+// explain says which side an error of the copy comes from.
+func (c *copyCommand) explain(env *environment, err error) error {
+	var side *oras.CopyError
+	if !errors.As(err, &side) {
+		return env.explain(&c.from.remoteFlags, err)
+	}
+	t, name := &c.from, "source"
+	if side.AtTarget {
+		t, name = &c.to, "destination"
+	}
+	err = env.explain(&t.remoteFlags, side.Err)
+	if t.isLayout() {
+		return &prefixError{fmt.Sprintf("Error from %s OCI layout for %q:", name, t.raw), err}
+	}
+	return &prefixError{fmt.Sprintf("Error from %s registry for %q:", name, t.raw), err}
+}
+
+// copyResult is what cp prints.
+type copyResult struct {
+	from, to *target
+	digest   string
+}
+
+func (r *copyResult) text(w io.Writer) error {
+	fmt.Fprintln(w, "Copied", r.from, "=>", r.to)
+	writeTagged(w, r.to)
+	_, err := fmt.Fprintln(w, "Digest:", r.digest)
+	return err
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/auth"
+)
+
+type loginCommand struct {
+	commonFlags
+	remoteFlags
+}
+
+func newLoginCommand(con console) *cobra.Command {
+	var c loginCommand
+	cmd := &cobra.Command{
+		Use:   "login [flags] <registry>",
+		Short: "Log in to a remote registry",
+		Long: `Log in to a remote registry
+
+Example - Log in, and be asked for user name and password:
+  oras login localhost:5000
+
+Example - Log in with a password from standard input:
+  oras login -u username --password-stdin localhost:5000 < password.txt
+
+Example - Log in with an identity token from standard input:
+  oras login --identity-token-stdin localhost:5000 < token.txt
+
+Example - Keep the login in a file of its own:
+  oras login --registry-config auth.json localhost:5000
+`,
+		Args: exactly(1, "the registry to log in to"),
+		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, con, args[0]) },
+	}
+	fs := cmd.Flags()
+	c.commonFlags.register(fs)
+	c.remoteFlags.register(fs, "", "")
+	return cmd
+}
+
+func (c *loginCommand) run(cmd *cobra.Command, con console, host string) error {
+	ctx := cmd.Context()
+	host = strings.TrimSuffix(host, "/")
+	if err := firstError(c.check, func() error { return oras.CheckRegistry(host) }); err != nil {
+		return err
+	}
+	env, err := newEnvironment(con, &c.commonFlags, &c.remoteFlags)
+	if err != nil {
+		return err
+	}
+	config, err := env.openConfig(&c.remoteFlags)
+	if err != nil {
+		return err
+	}
+	if err := c.ask(con); err != nil {
+		return err
+	}
+	cred := c.flagCredential()
+	registry, err := env.registry(&c.remoteFlags, host) // with that login
+	if err != nil {
+		return err
+	}
+	if err := registry.Ping(ctx); err != nil {
+		if errors.Is(err, auth.ErrNoPassword) {
+			err = fmt.Errorf("GET %q: %w", c.registryURL(host).JoinPath("/v2/"), auth.ErrNoPassword)
+		}
+		return fmt.Errorf("failed to validate the credentials for %s: %w", host, err)
+	}
+	if err := config.Put(ctx, host, cred); err != nil {
+		return fmt.Errorf("failed to store the credentials for %s: %w", host, err)
+	}
+	_, err = fmt.Fprintln(con.out, "Login Succeeded")
+	return err
+}
+
+// ask prompts for what the flags do not say.
+func (c *loginCommand) ask(con console) (err error) {
+	if c.password != "" || c.identityToken != "" {
+		return nil
+	}
+	if c.passwordStdin || c.identityTokenStdin { // and there was nothing
+		return errors.New("password required")
+	}
+	if c.username == "" {
+		if c.username, err = prompt(con, "Username: ", false); err != nil {
+			return err
+		}
+	}
+	if c.username == "" {
+		if c.identityToken, err = prompt(con, "Token: ", true); err == nil && c.identityToken == "" {
+			err = errors.New("token required")
+		}
+		return err
+	}
+	if c.password, err = prompt(con, "Password: ", true); err == nil && c.password == "" {
+		err = errors.New("password required")
+	}
+	return err
+}
+
+// prompt asks for one line; on a terminal a secret is not shown.
+func prompt(con console, text string, secret bool) (string, error) {
+	fmt.Fprint(con.out, text)
+	if file, ok := con.in.(*os.File); ok && secret && term.IsTerminal(int(file.Fd())) {
+		line, err := term.ReadPassword(int(file.Fd()))
+		fmt.Fprintln(con.out)
+		return string(line), err
+	}
+	// Byte by byte: the next prompt reads what follows.
+	var line []byte
+	var one [1]byte
+	for len(line) < 64<<10 {
+		n, err := con.in.Read(one[:])
+		if n > 0 && one[0] != '\n' {
+			line = append(line, one[0])
+		}
+		if err == io.EOF || n > 0 && one[0] == '\n' {
+			return strings.TrimSuffix(string(line), "\r"), nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("standard input: %w", err)
+		}
+	}
+	return "", errors.New("standard input: the line is too long")
+}
+
+type logoutCommand struct {
+	commonFlags
+	configs []string
+}
+
+func newLogoutCommand(con console) *cobra.Command {
+	var c logoutCommand
+	cmd := &cobra.Command{
+		Use:   "logout [flags] <registry>",
+		Short: "Log out from a remote registry",
+		Long: `Log out from a remote registry
+
+Example - Log out:
+  oras logout localhost:5000
+`,
+		Args: exactly(1, "the registry you want to log out"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			env, err := newEnvironment(con, &c.commonFlags)
+			if err != nil {
+				return err
+			}
+			config, err := auth.OpenConfig(c.configs...)
+			if err != nil {
+				return err
+			}
+			config.Warn = env.warn
+			return config.Delete(cmd.Context(), strings.TrimSuffix(args[0], "/"))
+		},
+	}
+	fs := cmd.Flags()
+	fs.BoolVarP(&c.debug, "debug", "d", false, "output debug logs (implies --no-tty)")
+	fs.StringArrayVar(&c.configs, "registry-config", nil, "path of the authentication file")
+	return cmd
+}

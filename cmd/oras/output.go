@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/template"
+
+	"github.com/Masterminds/sprig/v3"
+	"github.com/spf13/pflag"
+)
+
+// A result is what a command has to tell. Its JSON names are those that templates
+// see.
+type result interface {
+	text(w io.Writer) error
+}
+
+// A format is one way to print a result.
+type format struct {
+	name  string
+	usage string
+}
+
+var (
+	formatText     = format{"text", "Print in text format"}
+	formatJSON     = format{"json", "Print in JSON format"}
+	formatTemplate = format{"go-template", "Print output using the given Go template"}
+)
+
+// formatFlags are --format and --template.
+type formatFlags struct {
+	value    string
+	template string
+	formats  []format
+	standard string
+}
+
+// register registers the flags; formats are those offered, in the order of help,
+// the last of them the default.
+func (f *formatFlags) register(fs *pflag.FlagSet, formats ...format) {
+	if len(formats) == 0 {
+		formats = []format{formatJSON, formatTemplate, formatText}
+	}
+	f.formats = formats
+	f.standard = formats[len(formats)-1].name
+	width := 0
+	for _, o := range formats {
+		width = max(width, len(o.name))
+	}
+	var usage strings.Builder
+	usage.WriteString("[Experimental] format output using a custom template:")
+	for _, o := range formats {
+		fmt.Fprintf(&usage, "\n%-*s  %s", width+3, "'"+o.name+"':", o.usage)
+	}
+	fmt.Fprintf(&usage, " (default %q)", f.standard)
+	fs.StringVar(&f.value, "format", "", usage.String())
+	fs.StringVar(&f.template, "template", "", "[Experimental] template string used to format output")
+}
+
+// parse checks the flags.
+func (f *formatFlags) parseFormat() error {
+	if f.value == "" {
+		f.value = f.standard
+	}
+	if rest, ok := strings.CutPrefix(f.value, formatTemplate.name+"="); ok {
+		f.value = formatTemplate.name
+		if f.template != "" {
+			return fmt.Errorf("--template cannot be used together with --format %s=TEMPLATE", formatTemplate.name)
+		}
+		f.template = rest
+	}
+	var names []string
+	for _, o := range f.formats {
+		names = append(names, o.name)
+	}
+	if !slices.Contains(names, f.value) {
+		return hint(fmt.Errorf("invalid format type: %q", f.value), "supported types: %s", strings.Join(names, ", "))
+	}
+	switch {
+	case f.value == formatTemplate.name && f.template == "":
+		return hint(fmt.Errorf("%q format specified but no template given", f.value),
+			"use `--format %s=TEMPLATE` to specify the template", f.value)
+	case f.value != formatTemplate.name && f.template != "":
+		return errors.New("--template must be used with --format go-template")
+	}
+	return nil
+}
+
+// machine reports whether the output is for programs: the result alone.
+func (f *formatFlags) machine() bool {
+	return f.value == formatJSON.name || f.value == formatTemplate.name
+}
+
+// write prints r as the flags say.
+func (f *formatFlags) write(w io.Writer, r result) error {
+	switch f.value {
+	case formatJSON.name:
+		return writeJSON(w, r)
+	case formatTemplate.name:
+		return writeTemplate(w, f.template, r)
+	}
+	return r.text(w)
+}
+
+// writeJSON prints v indented, with a line end.
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// writeCompact prints v as JSON in one line without a line end, or, if pretty is
+// true, indented.
+func writeCompact(w io.Writer, v any, pretty bool) error {
+	if pretty {
+		return writeJSON(w, v)
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(data)
+	return err
+}
+
+// writeTemplate executes text on the JSON names of v.
+func writeTemplate(w io.Writer, text string, v any) error {
+	functions := sprig.FuncMap()
+	for _, name := range []string{"env", "expandenv", "getHostByName"} { // a template is no program
+		delete(functions, name)
+	}
+	t, err := template.New("format output").Funcs(functions).Parse(text)
+	if err != nil {
+		return fmt.Errorf("failed to parse the template: %w", err)
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	var names any
+	if err := json.Unmarshal(data, &names); err != nil {
+		return err
+	}
+	var out bytes.Buffer // all or nothing
+	if err := t.Execute(&out, names); err != nil {
+		return fmt.Errorf("failed to execute the template: %w", err)
+	}
+	_, err = out.WriteTo(w)
+	return err
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func newRootCommand(con console) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "oras [command]",
+		Short:         "Push, attach, discover, copy and pull any file in OCI registries",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+
+		PersistentPreRunE: setFromEnvironment,
+	}
+	root.SetIn(con.in)
+	root.SetOut(con.out)
+	root.SetErr(con.err)
+	root.AddCommand(
+		newPushCommand(con),
+		newPullCommand(con),
+		newAttachCommand(con),
+		newDiscoverCommand(con),
+		newCopyCommand(con),
+		newTagCommand(con),
+		newResolveCommand(con),
+		newManifestCommand(con),
+		newBlobCommand(con),
+		newRepoCommand(con),
+		newLoginCommand(con),
+		newLogoutCommand(con),
+		newServeCommand(con),
+		newVersionCommand(con),
+	)
+	return root
+}
+
+// parent returns a command that only has sub-commands.
+func parent(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &usageError{
+					err:  fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()),
+					hint: fmt.Sprintf("Run %q for what there is", cmd.CommandPath()+" -h"),
+				}
+			}
+			return cmd.Help()
+		},
+	}
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+// exactly and atLeast check the number of arguments; what names their purpose.
+func exactly(n int, what string) cobra.PositionalArgs {
+	return arguments("exactly", n, what, func(got int) bool { return got == n })
+}
+
+func atLeast(n int, what string) cobra.PositionalArgs {
+	return arguments("at least", n, what, func(got int) bool { return got >= n })
+}
+
+func arguments(quantity string, n int, what string, ok func(int) bool) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if ok(len(args)) {
+			return nil
+		}
+		return &usageError{
+			err:   fmt.Errorf("%q requires %s %d argument but got %d", cmd.CommandPath(), quantity, n, len(args)),
+			usage: usageLine(cmd),
+			hint:  fmt.Sprintf("Please specify %s %d argument as %s. Run %q for more options and examples", quantity, n, what, cmd.CommandPath()+" -h"),
+		}
+	}
+}
+
+// usageLine returns how cmd is used, on one line.
+func usageLine(cmd *cobra.Command) string {
+	path, use := cmd.CommandPath(), cmd.Use
+	if _, rest, ok := strings.Cut(use, " "); ok {
+		return path + " " + rest
+	}
+	return path
+}

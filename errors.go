@@ -1,0 +1,55 @@
+package oras
+
+import (
+	"errors"
+	"io/fs"
+)
+
+// The kinds of errors. Stores wrap one with the digest or the name concerned;
+// ask with [errors.Is], or with [Kind] where the store may be another
+// library's. They are the same on either side of the wire.
+var (
+	ErrNotFound     = errors.New("not found")         // content, tag or repository that is not there
+	ErrInvalid      = errors.New("invalid content")   // bytes that are not what they were said to be
+	ErrReference    = errors.New("invalid reference") // a name, tag or digest that cannot be one
+	ErrUnsupported  = errors.New("unsupported")       // what this store or registry does not do
+	ErrDenied       = errors.New("denied")            // known who asks, and not allowed
+	ErrUnauthorized = errors.New("unauthorized")      // not known who asks
+)
+
+// kinds in the order in which Kind looks for them: a reference that is invalid
+// since its digest is has the kind of the whole.
+var kinds = []error{ErrNotFound, ErrReference, ErrInvalid, ErrUnsupported, ErrDenied, ErrUnauthorized}
+
+// Kind returns which kind of error err is, or nil if it is none of them.
+//
+// Stores of other libraries have kinds of their own: an error whose chain holds
+// [fs.ErrNotExist], or a cause whose whole text is that of a kind, is that kind
+// too.
+func Kind(err error) error {
+	for _, kind := range kinds {
+		if errors.Is(err, kind) {
+			return kind
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrNotFound
+	}
+	for ; err != nil; err = errors.Unwrap(err) {
+		for _, kind := range kinds {
+			if err.Error() == kind.Error() {
+				return kind
+			}
+		}
+	}
+	return nil
+}
+
+// kindError is an error of a kind whose text does not name the kind.
+type kindError struct {
+	text string
+	kind error
+}
+
+func (e kindError) Error() string { return e.text }
+func (e kindError) Unwrap() error { return e.kind }

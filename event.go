@@ -1,0 +1,41 @@
+package oras
+
+import (
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// An Event tells what [Copy] does with the content of one descriptor. Each
+// (digest, name) pair, see [Event.Name], comes to one end and only once: Copied,
+// Exists, Mounted, Skipped or Restored.
+type Event struct {
+	Kind       EventKind
+	Descriptor Descriptor
+	Bytes      int64 // Progress: bytes moved so far; less than before after a retry
+}
+
+// An EventKind is what happened.
+type EventKind int
+
+// The kinds of events, in the order in which they can happen to one descriptor.
+const (
+	Reading  EventKind = iota // a manifest is being read at the source
+	Read                      // it was; its children are next
+	Copying                   // content begins to move
+	Progress                  // some of it has moved
+	Copied                    // all of it is at the target now
+	Exists                    // it was there before
+	Mounted                   // the target took it from another of its repositories
+	Skipped                   // it is there: this copy dealt with the digest under another name
+	Restored                  // the target got this name from content it was given under another
+)
+
+// Name returns what the content is called: its title annotation or else its
+// media type.
+func (e Event) Name() string { return contentName(e.Descriptor) }
+
+func contentName(desc Descriptor) string {
+	if title := desc.Annotations[ocispec.AnnotationTitle]; title != "" {
+		return title
+	}
+	return desc.MediaType
+}

@@ -1,0 +1,135 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+var (
+	errIdle    = errors.New("the connection moved nothing for too long")
+	errStopped = errors.New("the request is over")
+)
+
+// A body is content on its way out. The request may be sent more than once, by
+// redirects and retries; net/http may still read a body when the answer is
+// there; and an answer may come before the content's own reader finds that it is
+// not what it was said to be. So each sending has a reader of its own, only the
+// last of which reads, none after stop; and what content itself failed with is
+// kept.
+type body struct {
+	size int64
+
+	mu      sync.Mutex
+	content io.Reader // an io.Seeker too
+	sending int       // which may read
+	err     error     // of content, but io.EOF
+
+	ctx     context.Context // of the request
+	idle    *time.Timer     // runs while the connection takes no bytes, and then ends the request
+	timeout time.Duration
+}
+
+// newBody returns content, of size bytes, as a body. It must be an io.Seeker.
+func newBody(content io.Reader, size int64) *body { return &body{content: content, size: size} }
+
+// watch prepares b for a request of ctx, which idle ends.
+func (b *body) watch(ctx context.Context, idle *time.Timer, timeout time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ctx, b.idle, b.timeout = ctx, idle, timeout
+}
+
+// next ends the sending there was and begins one from the start.
+func (b *body) next() (io.ReadCloser, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err != nil {
+		return nil, b.err
+	}
+	if b.sending > 0 {
+		if _, err := b.content.(io.Seeker).Seek(0, io.SeekStart); err != nil {
+			return nil, err
+		}
+	}
+	b.sending++
+	return &sending{body: b, number: b.sending}, nil
+}
+
+// stop ends the last sending and returns what content failed with, if it did.
+func (b *body) stop() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.idle.Stop()
+	b.sending++
+	return b.err
+}
+
+// resent reports whether, before it was stopped, the body was sent more than once.
+func (b *body) resent() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sending > 2
+}
+
+type sending struct {
+	*body
+	number int
+	closed atomic.Bool
+}
+
+func (s *sending) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.number != s.sending {
+		return 0, errStopped
+	}
+	s.idle.Stop()
+	n, err := s.content.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	if err == nil {
+		s.idle.Reset(s.timeout)
+		if s.closed.Load() {
+			s.idle.Stop()
+		}
+	}
+	return n, err
+}
+
+// Close does not wait for a Read, which may be waiting for its source.
+func (s *sending) Close() error {
+	s.closed.Store(true)
+	s.idle.Stop()
+	return nil
+}
+
+// A watched body is that of an answer; reading fails if nothing comes in time.
+type watched struct {
+	io.ReadCloser
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	idle    *time.Timer
+	timeout time.Duration
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	w.idle.Reset(w.timeout)
+	n, err := w.ReadCloser.Read(p)
+	w.idle.Stop()
+	if err != nil && err != io.EOF && context.Cause(w.ctx) == errIdle {
+		err = errIdle
+	}
+	return n, err
+}
+
+func (w *watched) Close() error {
+	w.idle.Stop()
+	err := w.ReadCloser.Close()
+	w.cancel(nil)
+	return err
+}

@@ -1,0 +1,91 @@
+package remote_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/memory"
+	"github.com/c73062ad/oras/remote"
+	"github.com/c73062ad/oras/server"
+	"github.com/c73062ad/oras/storetest"
+)
+
+// serve returns the host of a server for handler.
+func serve(t testing.TB, handler http.Handler) string {
+	t.Helper()
+	s := httptest.NewServer(handler)
+	t.Cleanup(s.Close)
+	return strings.TrimPrefix(s.URL, "http://")
+}
+
+// open returns the repository team/hello at host, by plain HTTP.
+func open(t testing.TB, host string, opts remote.Options) *remote.Repository {
+	t.Helper()
+	opts.PlainHTTP = true
+	r, err := remote.Open(host+"/team/hello", &opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func registry(t testing.TB, host string) *remote.Registry {
+	t.Helper()
+	r, err := remote.NewRegistry(host, &remote.Options{PlainHTTP: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// inMemory returns a registry's handler, with nothing in it.
+func inMemory() http.Handler { return server.New(memory.NewRegistry(), nil) }
+
+func TestStore(t *testing.T) {
+	storetest.Test(t, func(t *testing.T) oras.Store { return open(t, serve(t, inMemory()), remote.Options{}) })
+}
+
+func TestStoreOfStore(t *testing.T) {
+	storetest.Test(t, func(t *testing.T) oras.Store {
+		behind := registry(t, serve(t, inMemory()))
+		return open(t, serve(t, server.New(behind, nil)), remote.Options{})
+	})
+}
+
+// content returns n random bytes and their descriptor as a blob.
+func content(t testing.TB, n int) ([]byte, oras.Descriptor) {
+	t.Helper()
+	data := make([]byte, n)
+	rand.Read(data)
+	return data, oras.DescriptorOf("application/vnd.example.blob", data)
+}
+
+func push(t testing.TB, to oras.Target, desc oras.Descriptor, data []byte) {
+	t.Helper()
+	if err := oras.Push(t.Context(), to, desc, bytes.NewReader(data)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fetch reads desc whole, verified.
+func fetch(ctx context.Context, from oras.Fetcher, desc oras.Descriptor) ([]byte, error) {
+	r, err := from.Fetch(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(oras.NewVerifier(r, desc))
+}
+
+func image(name string) (data []byte, desc oras.Descriptor) {
+	data = []byte(`{"schemaVersion":2,"mediaType":"` + oras.MediaTypeImageManifest + `","config":{"mediaType":"application/vnd.oci.empty.v1+json",` +
+		`"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[],"annotations":{"name":"` + name + `"}}`)
+	return data, oras.DescriptorOf(oras.MediaTypeImageManifest, data)
+}

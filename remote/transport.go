@@ -1,0 +1,143 @@
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+	"unicode/utf8"
+)
+
+var sharedTransport = sync.OnceValue(NewTransport)
+
+// NewTransport returns the transport that requests go through if [Options] have
+// none: connections enough for parallel transfers, TLS 1.2 or later, HTTP/2
+// where offered, the proxy of the environment, and limits on how long
+// connecting and the first byte of an answer may take. The whole of a transfer
+// has none. Callers may change it before it is used; a DialContext that replaces
+// this one should call it, for it keeps redirects away from private addresses.
+func NewTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dial,
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:   15 * time.Second,
+		ResponseHeaderTimeout: 5 * time.Minute, // registries assemble large blobs before they answer
+		ExpectContinueTimeout: time.Second,
+		IdleConnTimeout:       90 * time.Second,
+		MaxIdleConns:          128,
+		MaxIdleConnsPerHost:   32,
+		ForceAttemptHTTP2:     true,
+		DisableCompression:    true, // content is named by the digest of its bytes
+		ReadBufferSize:        64 << 10,
+		WriteBufferSize:       64 << 10,
+	}
+}
+
+var errRefused = errors.New("refused")
+
+// A trip is what is known of the way of one request. It travels in the
+// request's context, so that redirects and connections share it.
+type trip struct {
+	mu      sync.Mutex
+	private bool   // the registry itself is at a private address
+	target  string // host:port of the last redirect, empty before the first
+}
+
+type tripKey struct{}
+
+// newTrip returns a context for a request to u.
+func newTrip(ctx context.Context, u *url.URL) context.Context {
+	t := &trip{private: privateHost(u.Hostname())}
+	ctx = context.WithValue(ctx, tripKey{}, t)
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: t.connected})
+}
+
+// connected notes whether the registry turned out to be at a private address,
+// whatever its name.
+func (t *trip) connected(info httptrace.GotConnInfo) {
+	address, ok := info.Conn.RemoteAddr().(*net.TCPAddr)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if ok && t.target == "" {
+		t.private = private(address.AddrPort().Addr())
+	}
+}
+
+// redirect notes that the trip goes on at u, and refuses that if the registry is
+// public and u private.
+func (t *trip) redirect(u *url.URL) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.target = hostPort(u)
+	if t.private {
+		return nil
+	}
+	if strings.ContainsFunc(u.Hostname(), func(r rune) bool { return r >= utf8.RuneSelf }) { // dialed in other letters, so not told by guards
+		return fmt.Errorf("redirect to a host name that is not ASCII: %w", errRefused)
+	}
+	if privateHost(u.Hostname()) {
+		return fmt.Errorf("redirect from a public registry to the private address %s: %w", u.Host, errRefused)
+	}
+	return nil
+}
+
+// guards reports whether address is where a public registry redirected to.
+func (t *trip) guards(address string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.private && t.target == address
+}
+
+// dial connects to address. Where a public registry redirected to it connects to
+// public addresses only, whatever the name resolves to. (A proxy on the way
+// there is not what the registry chose.)
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 15 * time.Second}
+	if t, ok := ctx.Value(tripKey{}).(*trip); ok && t.guards(address) {
+		dialer.ControlContext = func(_ context.Context, _, resolved string, _ syscall.RawConn) error {
+			if ap, err := netip.ParseAddrPort(resolved); err != nil || private(ap.Addr()) {
+				return fmt.Errorf("redirect from a public registry to the private address %s: %w", resolved, errRefused)
+			}
+			return nil
+		}
+	}
+	return dialer.DialContext(ctx, network, address)
+}
+
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// privateHost reports whether host, a name or an address as in a URL, says by
+// itself that it is private.
+func privateHost(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	address, err := netip.ParseAddr(host)
+	return err == nil && private(address)
+}
+
+var carrierGrade = netip.MustParsePrefix("100.64.0.0/10")
+
+// private reports whether an address is not one of the public internet's: this
+// machine's, a private or link-local network's.
+func private(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return !a.IsGlobalUnicast() || a.IsPrivate() || carrierGrade.Contains(a) || a.Is4() && a.As4()[0] == 0
+}

@@ -1,0 +1,397 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/internal/wire"
+)
+
+// Sizes of the chunks in which content goes that cannot be rewound, in bytes.
+const (
+	chunkSize    = 8 << 20
+	minChunkSize = 64 << 10
+	maxChunkSize = 64 << 20 // which a registry may want them to have at least
+)
+
+const maxUploadID = 8 << 10 // bytes
+
+// An upload is a session at the registry (distribution-spec, "Pushing a blob in
+// chunks").
+type upload struct {
+	repo     *Repository
+	location *url.URL // where the next request goes
+	size     int64    // bytes the registry has
+	unsure   bool     // size may be 0 or 1: a Range cannot say that there is nothing
+	chunk    int64    // bytes to send at a time
+	least    int64    // bytes the registry wants in each chunk but the last
+	ended    bool
+}
+
+var _ oras.Upload = (*upload)(nil)
+
+// Upload opens an upload; see [oras.OpenUpload]. Its id is the registry's where
+// the registry keeps to the paths of the specification, else path and query of
+// the place that the registry gave it. What belongs to another repository, or is
+// no upload, is oras.ErrNotFound.
+//
+// Append sends chunks of some megabytes, which it holds in memory; when a
+// request fails it asks the registry what arrived.
+func (r *Repository) Upload(ctx context.Context, id string) (oras.Upload, error) {
+	if id == "" {
+		u, _, err := r.begin(ctx, wire.Request{Route: wire.Uploads, Repository: r.name}, http.StatusAccepted)
+		if err != nil {
+			return nil, err
+		}
+		return u, nil
+	}
+	location, err := r.uploadLocation(id)
+	if err != nil {
+		return nil, err
+	}
+	u := &upload{repo: r, location: location, chunk: chunkSize}
+	if err := u.ask(ctx); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// begin makes a POST, which has one of the statuses in want. The upload is nil
+// if the status is 201.
+func (r *Repository) begin(ctx context.Context, req wire.Request, want ...int) (*upload, http.Header, error) {
+	c := r.registry.client
+	resp, err := c.do(ctx, call{method: http.MethodPost, url: c.url(req), want: want})
+	if err != nil {
+		return nil, nil, err
+	}
+	drain(resp)
+	if resp.StatusCode == http.StatusCreated {
+		return nil, resp.Header, nil
+	}
+	u := &upload{repo: r, chunk: chunkSize}
+	if least, err := strconv.ParseInt(resp.Header.Get(wire.HeaderChunkMinLength), 10, 64); err == nil && least > 0 {
+		u.least = min(least, maxChunkSize)
+		u.chunk = max(u.chunk, u.least)
+	}
+	if resp.Header.Get("Location") == "" {
+		return nil, nil, fmt.Errorf("%s: %w: the registry began an upload and gave it no Location", r, oras.ErrInvalid)
+	}
+	return u, resp.Header, u.moved(resp)
+}
+
+// moved takes up the Location of an answer, if there is one.
+func (u *upload) moved(resp *http.Response) error {
+	text := resp.Header.Get("Location")
+	if text == "" {
+		return nil
+	}
+	location, err := resp.Request.URL.Parse(text)
+	if err != nil || location.Opaque != "" {
+		return fmt.Errorf("%s: %w: Location of an upload is no URL", u.repo, oras.ErrInvalid)
+	}
+	if err := u.repo.checkLocation(location); err != nil {
+		return err
+	}
+	location.Fragment, location.RawFragment = "", ""
+	u.location = location
+	return nil
+}
+
+// checkLocation reports a place on another origin than the registry's, unless
+// uploads may go there.
+func (r *Repository) checkLocation(u *url.URL) error {
+	c := r.registry.client
+	if wire.Origin(u) == c.origin && u.User == nil {
+		return nil
+	}
+	secure := u.Scheme == "https" || u.Scheme == "http" && strings.HasPrefix(c.origin, "http:")
+	if !secure || u.User != nil || c.allow == nil || !c.allow(u) {
+		return fmt.Errorf("%s: upload to another origin, %s: %w", r, scrub(&url.URL{Scheme: u.Scheme, Host: u.Host}), errRefused)
+	}
+	return nil
+}
+
+// uploadLocation returns the place of the upload id. Ids may come from somebody
+// else's request, so one must not lead to what is no upload of this repository.
+func (r *Repository) uploadLocation(id string) (*url.URL, error) {
+	unknown := fmt.Errorf("%s: upload %.100q: %w", r, id, oras.ErrNotFound)
+	if len(id) > maxUploadID {
+		return nil, unknown
+	}
+	text, short := id, false
+	switch {
+	case strings.HasPrefix(id, "/"):
+		text = r.registry.client.base + id
+	case !strings.HasPrefix(id, "https://") && !strings.HasPrefix(id, "http://"):
+		text = r.registry.client.url(wire.Request{Route: wire.Upload, Repository: r.name, UploadID: id})
+		short = true
+	}
+	location, err := url.Parse(text)
+	if err != nil || path.Clean(location.Path) != strings.TrimSuffix(location.Path, "/") {
+		return nil, unknown
+	}
+	if err := r.checkLocation(location); err != nil {
+		return nil, errors.Join(unknown, err)
+	}
+	req, err := wire.Parse(location)
+	if req.Route == wire.Unknown && !short {
+		return location, nil // a registry may choose any path
+	}
+	if err != nil || req.Route != wire.Upload || req.Repository != r.name {
+		return nil, unknown
+	}
+	return location, nil
+}
+
+// ID implements [oras.Upload].
+func (u *upload) ID() string {
+	if wire.Origin(u.location) != u.repo.registry.client.origin {
+		return u.location.String()
+	}
+	id := u.location.RequestURI()
+	if req, err := wire.Parse(u.location); err == nil && id == (&wire.Request{Route: wire.Upload, Repository: u.repo.name, UploadID: req.UploadID}).String() {
+		return req.UploadID
+	}
+	return id
+}
+
+// Size implements [oras.Upload].
+func (u *upload) Size() int64 { return u.size }
+
+// call sends a request to the upload's place.
+func (u *upload) call(ctx context.Context, method string, header http.Header, b *body, want ...int) (*http.Response, error) {
+	if u.ended {
+		return nil, fmt.Errorf("%s: upload that has ended: %w", u.repo, oras.ErrNotFound)
+	}
+	resp, err := u.repo.registry.client.do(ctx, call{method: method, url: u.location.String(), header: header, body: b, want: want})
+	if err != nil {
+		return nil, err
+	}
+	drain(resp)
+	return resp, nil
+}
+
+// ask learns from the registry how much it has.
+func (u *upload) ask(ctx context.Context) error {
+	resp, err := u.call(ctx, http.MethodGet, nil, nil, http.StatusNoContent, http.StatusAccepted, http.StatusOK)
+	if err != nil {
+		return err
+	}
+	size, unsure, err := received(resp.Header, 0)
+	if err != nil {
+		return fmt.Errorf("%s: upload: %w", u.repo, err)
+	}
+	u.size, u.unsure = size, unsure
+	return u.moved(resp)
+}
+
+// received returns how many bytes the Range of an answer says there are, or
+// otherwise if it has none. Nothing and one byte look the same.
+func received(h http.Header, otherwise int64) (size int64, unsure bool, err error) {
+	text := h.Get("Range")
+	if text == "" {
+		return otherwise, false, nil
+	}
+	first, last, err := wire.ParseRange(text)
+	if err != nil || first != 0 {
+		return 0, false, fmt.Errorf("%w: Range %q", oras.ErrInvalid, text)
+	}
+	return last + 1, last == 0, nil
+}
+
+// Append implements [oras.Upload].
+func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (int64, error) {
+	if offset != u.size {
+		return 0, fmt.Errorf("%s: upload goes on at byte %d, not %d: %w", u.repo, u.size, offset, oras.ErrInvalid)
+	}
+	chunk := u.buffer()
+	defer buffers.Put(chunk)
+	var kept int64
+	for {
+		n, err := fill(content, *chunk)
+		sent, e := u.send(ctx, (*chunk)[:n])
+		kept += sent
+		switch {
+		case err == io.EOF || err == nil && e != nil:
+			return kept, e
+		case err != nil:
+			return kept, err
+		}
+	}
+}
+
+// buffers holds chunks no longer in use.
+var buffers sync.Pool
+
+func (u *upload) buffer() *[]byte {
+	if b, ok := buffers.Get().(*[]byte); ok && int64(len(*b)) >= u.chunk {
+		return b
+	}
+	b := make([]byte, u.chunk)
+	return &b
+}
+
+// fill reads until p is full or content ends.
+func fill(content io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var more int
+		more, err = content.Read(p[n:])
+		n += more
+	}
+	return n, err
+}
+
+// send sends data and returns how much of it the registry keeps. What a request
+// that failed did all the same, the registry is asked.
+func (u *upload) send(ctx context.Context, data []byte) (kept int64, err error) {
+	failures := 0
+	for len(data) > 0 {
+		n := min(int64(len(data)), u.chunk)
+		b := newBody(bytes.NewReader(data[:n]), n)
+		before, unsure := u.size, u.unsure
+		err := u.patch(ctx, b)
+		if err != nil {
+			after, cancel := afterwards(ctx)
+			if e := u.ask(after); e != nil {
+				u.size = before
+			}
+			cancel()
+		}
+		if u.size > before && u.size <= before+n && (err == nil || failures > 0 || b.resent() || !refusedRange(err)) {
+			kept += u.size - before
+			data = data[u.size-before:]
+			failures = 0
+			continue
+		}
+		if err == nil {
+			return kept, fmt.Errorf("%s: %w: the registry has %d bytes of an upload after it was sent byte %d to %d", u.repo, oras.ErrInvalid, u.size, before, before+n-1)
+		}
+		if refusedRange(err) && unsure {
+			u.size, u.unsure = 1, false
+		}
+		if !u.smaller(err, n) && !temporary(ctx, err) {
+			return kept, err
+		}
+		if failures++; failures > maxFailures {
+			return kept, err
+		}
+		if e := pause(ctx, failures); e != nil {
+			return kept, err
+		}
+	}
+	return kept, nil
+}
+
+// refusedRange reports whether the registry says that the upload does not go on
+// where the chunk begins.
+func refusedRange(err error) bool {
+	var answer *Error
+	return errors.As(err, &answer) && answer.StatusCode == http.StatusRequestedRangeNotSatisfiable
+}
+
+// smaller makes chunks smaller if err says that n bytes are too many.
+func (u *upload) smaller(err error, n int64) bool {
+	var answer *Error
+	if !errors.As(err, &answer) || answer.StatusCode != http.StatusRequestEntityTooLarge || n/2 < max(u.least, minChunkSize) {
+		return false
+	}
+	u.chunk = n / 2
+	return true
+}
+
+// patch sends one chunk.
+func (u *upload) patch(ctx context.Context, b *body) error {
+	header := http.Header{
+		"Content-Type":  {oras.MediaTypeBlob},
+		"Content-Range": {wire.FormatRange(u.size, u.size+b.size-1)},
+	}
+	resp, err := u.call(ctx, http.MethodPatch, header, b, http.StatusAccepted, http.StatusNoContent, http.StatusCreated)
+	if err != nil {
+		return err
+	}
+	size, _, err := received(resp.Header, u.size+b.size)
+	if err != nil {
+		return fmt.Errorf("%s: upload: %w", u.repo, err)
+	}
+	u.size, u.unsure = size, false
+	return u.moved(resp)
+}
+
+// Commit implements [oras.Upload].
+func (u *upload) Commit(ctx context.Context, digest oras.Digest) error {
+	return u.put(ctx, digest, nil)
+}
+
+// put sends the rest, if any, and the digest of the whole.
+func (u *upload) put(ctx context.Context, d oras.Digest, rest *body) error {
+	if d.IsZero() {
+		return fmt.Errorf("%s: upload without a digest: %w", u.repo, oras.ErrInvalid)
+	}
+	location := *u.location
+	if location.RawQuery != "" {
+		location.RawQuery += "&"
+	}
+	location.RawQuery += "digest=" + url.QueryEscape(d.String())
+	last := *u
+	last.location = &location
+	resp, err := last.call(ctx, http.MethodPut, http.Header{"Content-Type": {oras.MediaTypeBlob}}, rest, http.StatusCreated, http.StatusOK, http.StatusNoContent)
+	if errors.Is(err, oras.ErrInvalid) {
+		u.cancel(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	u.ended = true
+	return checkDigest(resp.Header, d)
+}
+
+// finish makes content, which is whole or else goes in chunks, the blob d. The
+// upload is over then, one way or the other.
+func (u *upload) finish(ctx context.Context, d oras.Digest, whole *body, content io.Reader) error {
+	var err error
+	if whole == nil {
+		_, err = u.Append(ctx, 0, content)
+	}
+	if err == nil {
+		err = u.put(ctx, d, whole)
+	}
+	if err != nil {
+		u.cancel(ctx)
+	}
+	return err
+}
+
+// Abort implements [oras.Upload].
+func (u *upload) Abort(ctx context.Context) error {
+	_, err := u.call(ctx, http.MethodDelete, nil, nil, http.StatusNoContent, http.StatusAccepted, http.StatusOK)
+	if err == nil {
+		u.ended = true
+	}
+	return err
+}
+
+// cancel is Abort for when there is an error to report already, and perhaps
+// because of ctx: the registry should know, but forgets by itself in time
+// (spec-main, end-14).
+func (u *upload) cancel(ctx context.Context) {
+	if u == nil || u.ended {
+		return
+	}
+	ctx, done := afterwards(ctx)
+	defer done()
+	u.Abort(ctx)
+	u.ended = true
+}
+
+// Close implements [oras.Upload]; the upload goes on at the registry.
+func (u *upload) Close() error { return nil }

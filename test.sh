@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Runs every check of this repository; see CONTRIBUTING.md, "Test". Installs what it
+# needs by package name. Ends with the number of test packages that passed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+step() { printf '\n== %s\n' "$*"; }
+
+# jq is for the scripts that run command lines out of documents.
+if ! command -v jq >/dev/null; then
+	step "install jq"
+	apt-get update -qq && apt-get install -y -qq jq
+fi
+
+step "formatting"
+unformatted=$(gofmt -l .)
+if [ -n "$unformatted" ]; then
+	echo "not formatted by gofmt:" "$unformatted" >&2
+	exit 1
+fi
+
+step "modules are tidy"
+go mod tidy -diff
+(cd compat && go mod tidy -diff)
+(cd bench && go mod tidy -diff)
+
+step "vet, and build for the other systems"
+go vet ./...
+(cd compat && go vet ./...)
+(cd bench && go vet ./...)
+GOOS=windows go vet ./...
+GOOS=darwin go build ./...
+
+step "tests"
+go test ./...
+
+step "tests with the race detector, where there is concurrency"
+go test -race -short . ./memory ./layout ./bucket ./file ./archive ./auth ./remote ./server ./internal/...
+
+step "against other implementations"
+(cd compat && go test ./...)
+
+step "benchmarks compile and run once"
+(cd bench && go test -run '^$' -bench . -benchtime 1x -short ./...)
