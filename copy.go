@@ -235,7 +235,7 @@ func (c *copier) copyGraph(ctx context.Context, desc Descriptor, depth int) erro
 	if err != nil {
 		return atSource(err)
 	}
-	if depth > maxDepth {
+	if depth > maxDepth && IsManifest(desc.MediaType) {
 		return atSource(fmt.Errorf("%s: manifests in manifests to a depth of more than %d: %w", d, maxDepth, ErrInvalid))
 	}
 	c.mu.Lock()
@@ -288,13 +288,13 @@ func (c *copier) copyFirst(ctx context.Context, n *node, d Digest, desc Descript
 		return atSource(err)
 	}
 	children := c.children(desc, m)
-	manifests := manifestsAmong(children, m.Subject)
-	if exists { // and is read only since its manifests may have new referrers
-		children = manifests
-	}
 	if c.opts.Referrers {
-		for _, m := range manifests {
-			n.manifests = append(n.manifests, plain(m))
+		held := heldManifests(m, children)
+		for _, h := range held {
+			n.manifests = append(n.manifests, plain(h))
+		}
+		if exists { // and is read only since its manifests may have new referrers
+			children = held
 		}
 	}
 	if err := c.copyAll(ctx, children, depth+1); err != nil {
@@ -344,15 +344,22 @@ func (c *copier) copyAll(ctx context.Context, nodes []Descriptor, depth int) err
 	return context.Cause(ctx)
 }
 
-// manifestsAmong returns the manifests among children that are not the subject.
-func manifestsAmong(children []Descriptor, subject *Descriptor) []Descriptor {
-	var manifests []Descriptor
+// heldManifests returns the manifests among the children of m that it holds, and
+// does not only have for its subject.
+func heldManifests(m *Manifest, children []Descriptor) []Descriptor {
+	without := *m
+	without.Subject = nil
+	holds := map[digest.Digest]bool{}
+	for _, child := range without.Children() {
+		holds[child.Digest] = true
+	}
+	var held []Descriptor
 	for _, child := range children {
-		if IsManifest(child.MediaType) && (subject == nil || child.Digest != subject.Digest) {
-			manifests = append(manifests, child)
+		if holds[child.Digest] && IsManifest(child.MediaType) {
+			held = append(held, child)
 		}
 	}
-	return manifests
+	return held
 }
 
 func (c *copier) children(desc Descriptor, m *Manifest) []Descriptor {

@@ -75,21 +75,19 @@ func (a Algorithm) Digest(content []byte) Digest {
 // digest, or one of an algorithm that is not implemented, is [ErrInvalid].
 func ParseDigest[S ~string](text S) (Digest, error) {
 	s := string(text)
-	if !digestGrammar.MatchString(s) {
-		return Digest{}, fmt.Errorf("%q: invalid checksum digest format: %w", s, ErrInvalid)
-	}
-	name, hexadecimal, _ := strings.Cut(s, ":")
+	name, encoded, _ := strings.Cut(s, ":")
 	a, err := ParseAlgorithm(name)
-	if err != nil {
+	rightLength := err == nil && len(encoded) == 2*a.New().Size()
+	switch {
+	case rightLength && strings.TrimLeft(encoded, "0123456789abcdef") == "":
+		return Digest{s}, nil
+	case rightLength || !digestGrammar.MatchString(s):
+		return Digest{}, fmt.Errorf("%q: invalid checksum digest format: %w", s, ErrInvalid)
+	case err != nil:
 		return Digest{}, fmt.Errorf("%q: unsupported digest algorithm: %w", s, ErrInvalid)
-	}
-	if len(hexadecimal) != 2*a.New().Size() {
+	default:
 		return Digest{}, fmt.Errorf("%q: invalid checksum digest length: %w", s, ErrInvalid)
 	}
-	if strings.Trim(hexadecimal, "0123456789abcdef") != "" {
-		return Digest{}, fmt.Errorf("%q: invalid checksum digest format: %w", s, ErrInvalid)
-	}
-	return Digest{s}, nil
 }
 
 // isDigest reports whether text is a digest, be its algorithm implemented or not.

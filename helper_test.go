@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"io"
 	"slices"
-	"testing"
 
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -14,6 +13,14 @@ import (
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/memory"
 )
+
+// A tb is a *testing.T, or the *rapid.T of a property.
+type tb interface {
+	Helper()
+	Context() context.Context
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+}
 
 // A content is bytes and what describes them.
 type content struct {
@@ -64,7 +71,7 @@ func index(name string, manifests ...oras.Descriptor) content {
 }
 
 // newStore returns a store that holds the contents and tags the last "root".
-func newStore(t testing.TB, contents ...content) *memory.Store {
+func newStore(t tb, contents ...content) *memory.Store {
 	t.Helper()
 	s := memory.New()
 	for _, c := range contents {
@@ -78,9 +85,14 @@ func newStore(t testing.TB, contents ...content) *memory.Store {
 	return s
 }
 
+// artifact returns a manifest of the kind that was withdrawn.
+func artifact(name string, subject *oras.Descriptor, blobs ...oras.Descriptor) content {
+	return document(oras.MediaTypeArtifact, name, oras.Manifest{ArtifactType: "application/vnd.example." + name, Blobs: blobs, Subject: subject})
+}
+
 // wantExactly checks that of all contents s holds these, byte by byte, and no
 // others.
-func wantExactly(t testing.TB, s oras.Source, all []content, want ...content) {
+func wantExactly(t tb, s oras.Source, all []content, want ...content) {
 	t.Helper()
 	for _, c := range all {
 		wanted := slices.ContainsFunc(want, func(w content) bool { return w.Digest == c.Digest })
@@ -98,7 +110,7 @@ func wantExactly(t testing.TB, s oras.Source, all []content, want ...content) {
 	}
 }
 
-func tags(t testing.TB, s oras.Store) (all []string) {
+func tags(t tb, s oras.Store) (all []string) {
 	t.Helper()
 	must(t, s.Tags(t.Context(), "", func(page []string) error {
 		all = append(all, page...)
@@ -107,7 +119,7 @@ func tags(t testing.TB, s oras.Store) (all []string) {
 	return all
 }
 
-func must(t testing.TB, err error) {
+func must(t tb, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

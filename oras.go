@@ -70,7 +70,10 @@ type Target interface {
 	Push(ctx context.Context, expected Descriptor, content io.Reader) error
 
 	// Tag lets the tag reference name the manifest desc, which must be in
-	// the store (else [ErrNotFound]). A tag that exists is moved.
+	// the store (else [ErrNotFound]): Resolve then returns desc.Digest,
+	// whatever its algorithm. A tag that exists is moved. Text that the
+	// store has no tag for is [ErrReference]; registries have those of
+	// [CheckTag].
 	Tag(ctx context.Context, desc Descriptor, reference string) error
 }
 
@@ -92,8 +95,8 @@ type Store interface {
 
 	// Tags calls fn with the tags after last, in byte order, in pages of
 	// the store's choosing, until fn returns an error, which Tags returns.
-	// A store of which nothing is known may be ErrNotFound instead of
-	// empty.
+	// fn may use the store. A store that nothing was ever pushed to may be
+	// ErrNotFound instead of empty.
 	Tags(ctx context.Context, last string, fn func(tags []string) error) error
 }
 

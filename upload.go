@@ -17,7 +17,7 @@ type Upload interface {
 	// Size returns how many bytes have arrived.
 	Size() int64
 
-	// Append adds content at offset, which must be Size(); else it is
+	// Append adds content, of an upload that has not ended, at offset, which must be Size(); else it is
 	// [ErrInvalid] and nothing changes. It returns how many bytes were
 	// kept: after an error, those before it, so that the sender can go on
 	// at Size().
@@ -36,7 +36,8 @@ type Upload interface {
 }
 
 // OpenUpload opens the upload id of t, or begins a new one if id is empty. An
-// upload that is not there, or has ended, is [ErrNotFound]. A target that has
+// upload that is not there, or has ended, is [ErrNotFound]; so is text that can be
+// no id. A target that has
 // no uploads is [ErrUnsupported];
 //
 //	Upload(ctx context.Context, id string) (Upload, error)

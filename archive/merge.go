@@ -25,12 +25,15 @@ func (u *unpacker) commit() error {
 	if err := m.move("."); err != nil {
 		return err
 	}
-	return u.applyModes(u.root, u.dir, m.kept)
+	return u.applyModes(u.dir, m.kept)
 }
 
 // rename makes the tree the destination, with all modes, in one step.
 func (u *unpacker) rename() error {
-	err := u.applyModes(u.root, u.stageName, nil)
+	err := u.applyModes(u.stageName, nil)
+	if err == nil {
+		err = u.stage.Close()
+	}
 	if err == nil {
 		err = u.root.Rename(u.stageName, u.dir)
 	}
@@ -43,9 +46,9 @@ func (u *unpacker) rename() error {
 	return err
 }
 
-// applyModes gives the directories of the tree, which is now at dir in root, the
-// modes that had to wait, except those in kept.
-func (u *unpacker) applyModes(root *os.Root, dir string, kept map[string]bool) error {
+// applyModes gives the directories of the tree, which is now at dir, the modes that
+// had to wait, except those in kept.
+func (u *unpacker) applyModes(dir string, kept map[string]bool) error {
 	names := slices.Sorted(maps.Keys(u.modes))
 	slices.Reverse(names) // a directory after what it holds
 	for _, name := range names {
@@ -53,14 +56,14 @@ func (u *unpacker) applyModes(root *os.Root, dir string, kept map[string]bool) e
 			continue
 		}
 		at := path.Join(dir, name)
-		info, err := root.Lstat(at)
+		info, err := u.root.Lstat(at)
 		if err != nil {
 			return err
 		}
 		if !info.IsDir() {
 			return fmt.Errorf("%s: %w", u.path(name), inTheWay(info))
 		}
-		if err := root.Chmod(at, u.modes[name]); err != nil {
+		if err := u.root.Chmod(at, u.modes[name]); err != nil {
 			return err
 		}
 	}

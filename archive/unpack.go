@@ -103,6 +103,10 @@ func Unpack(ctx context.Context, root *os.Root, r io.Reader, opts *UnpackOptions
 	if err := u.readAll(r); err != nil {
 		return err
 	}
+	// Windows does not rename a directory while one in it is open.
+	if err := u.parent.Close(); err != nil {
+		return err
+	}
 	return u.commit()
 }
 
@@ -158,7 +162,7 @@ func (u *unpacker) checkDir() error {
 func (u *unpacker) begin() error {
 	name := TempPrefix + rand.Text()
 	if err := u.root.Mkdir(name, 0o777); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", u.root.Name(), err)
 	}
 	u.stageName = name
 	err := func() error {

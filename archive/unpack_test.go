@@ -327,6 +327,7 @@ func TestUnpackMerges(t *testing.T) {
 	if err := unpack(t, filepath.Join(a.out, "docs"), data, nil); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { os.Chmod(filepath.Join(a.out, "docs/ro"), 0o755) })
 	if err := unpack(t, a.out, makeTar(t, file("docs/d/h")), &UnpackOptions{KeepOld: true}); err != nil {
 		t.Fatal(err)
 	}

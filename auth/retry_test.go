@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -118,7 +119,7 @@ func TestRetry(t *testing.T) {
 			var events []RetryEvent
 			base := &http.Transport{DisableKeepAlives: true} // net/http itself tries again on a connection it kept
 			client := &http.Client{Transport: quick(base, &events)}
-			status, body, err := do(t, client, test.method, server.URL+"/x?secret=planted-", test.body())
+			status, body, err := do(t, client, test.method, server.URL+"/x?signed=1", test.body())
 			if status != test.status || (err != nil) != (test.status == 0) {
 				t.Fatalf("got %d, %q, %v; want %d", status, body, err, test.status)
 			}
@@ -160,7 +161,7 @@ func TestRetryChunk(t *testing.T) {
 func TestRetryLasting(t *testing.T) {
 	tlsServer := httptest.NewTLSServer(http.HandlerFunc(ok))
 	t.Cleanup(tlsServer.Close)
-	tlsServer.Config.ErrorLog = nil
+	tlsServer.Config.ErrorLog = log.New(io.Discard, "", 0)
 	gone := httptest.NewServer(http.HandlerFunc(ok))
 	gone.Close()
 	for _, test := range []struct {

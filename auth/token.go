@@ -41,18 +41,23 @@ func (t *Transport) bearer(ctx context.Context, n need, challenge wire.Challenge
 		return "Bearer " + cred.AccessToken, nil
 	}
 	n.scopes = mergeScopes(n.scopes, strings.Fields(challenge.Parameters["scope"]))
-	if value := t.find(n, refused); value != "" {
-		return "Bearer " + value, nil
-	}
-	key := strings.Join(append([]string{n.repository, refused}, n.scopes...), "\n")
-	value, err := t.tokenLogins.do(ctx, key, t.limit, func(ctx context.Context) (string, error) {
-		if value := t.find(n, refused); value != "" { // an earlier flight's
-			return value, nil
+	key := strings.Join(append([]string{n.repository}, n.scopes...), "\n")
+	value := t.find(n, refused)
+	// A flight that another caller began may find a token of which only this
+	// one knows that it is refused.
+	for range 2 {
+		if value != "" && value != refused {
+			break
 		}
-		return t.fetch(ctx, n, challenge, cred)
-	})
-	if err != nil {
-		return "", err
+		value, err = t.tokenLogins.do(ctx, key, t.limit, func(ctx context.Context) (string, error) {
+			if value := t.find(n, refused); value != "" { // an earlier flight's
+				return value, nil
+			}
+			return t.fetch(ctx, n, challenge, cred)
+		})
+		if err != nil {
+			return "", err
+		}
 	}
 	return "Bearer " + value, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -345,7 +346,7 @@ func TestExchangeCancelled(t *testing.T) {
 		return n == 0
 	}
 	for !waiting(2) {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	cancel()
 	if err := <-leaver; !errors.Is(err, context.Canceled) {
@@ -545,7 +546,6 @@ func TestLogin(t *testing.T) {
 }
 
 func TestMemoryIsBounded(t *testing.T) {
-	s := &tokenService{now: time.Now}
 	transport := NewTransport(parseURL(t, registryURL), Static("registry.example.com", user), nil)
 	for i := range 3 * maxKept {
 		name := fmt.Sprint("r", i)
@@ -560,7 +560,6 @@ func TestMemoryIsBounded(t *testing.T) {
 	if len(transport.credentials) > maxKept || len(transport.tokens) > maxKept || len(transport.uploads) > maxKept {
 		t.Errorf("%d credentials, %d tokens, %d uploads", len(transport.credentials), len(transport.tokens), len(transport.uploads))
 	}
-	_ = s
 }
 
 func TestCredentialPrints(t *testing.T) {

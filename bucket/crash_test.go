@@ -36,7 +36,7 @@ func writeUntilKilled(args []string) error {
 	errs := make(chan error)
 	for g := range crashWriters {
 		go func() {
-			w := crashWriter{store, fmt.Sprintf("%s-%d", args[2], g), nil}
+			w := crashWriter{store.(*bucket.Store), fmt.Sprintf("%s-%d", args[2], g), nil}
 			for i := 0; ; i++ {
 				if err := w.step(context.Background(), i); err != nil {
 					errs <- err
@@ -49,7 +49,7 @@ func writeUntilKilled(args []string) error {
 }
 
 type crashWriter struct {
-	oras.Store
+	*bucket.Store
 	name   string
 	tagged []oras.Descriptor
 }
@@ -167,6 +167,7 @@ func TestKill(t *testing.T) {
 	for round, d := range diaries {
 		verifyDiary(t, path, fmt.Sprintf("round/%d", round), d)
 	}
+	t.Logf("%d tags", done)
 	if done == 0 {
 		t.Error("no process had done anything when it was killed")
 	}
@@ -185,13 +186,14 @@ func writeAndKill(t *testing.T, path, repository string) *diary {
 		must(t, cmd.Start())
 		group.Go(func() {
 			lines := bufio.NewReader(out)
-			for first := true; ; first = false {
+			last := rand.N(60)
+			for i := 0; ; i++ {
 				line, err := lines.ReadString('\n')
 				if err != nil {
 					break
 				}
-				if first {
-					time.AfterFunc(rand.N(40*time.Millisecond), func() { cmd.Process.Kill() })
+				if i == last {
+					time.AfterFunc(rand.N(5*time.Millisecond), func() { cmd.Process.Kill() })
 				}
 				mu.Lock()
 				d.note(line)

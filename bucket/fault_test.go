@@ -231,6 +231,9 @@ func TestFaults(t *testing.T) {
 			testFaults(t, c, func() (bucket.Bucket, *faulty) {
 				s := repository(t, bucket.New(dir), "a")
 				must(t, gone(s.Delete(t.Context(), newLayerDesc))) // what the last one did
+				for _, key := range list(t, dir, "a/_uploads/", "") {
+					must(t, dir.Delete(t.Context(), key))
+				}
 				f := &faultyDir{faulty{Bucket: dir}, dir}
 				return f, &f.faulty
 			})

@@ -650,8 +650,8 @@ func TestTagsAndUntitled(t *testing.T) {
 	}
 	// SHA-512, and more than stays in memory.
 	r := rand.NewChaCha8([32]byte{})
-	for i := range 12 {
-		data := make([]byte, 3<<20+i%2*2<<20)
+	for i := range 10 {
+		data := make([]byte, 4<<20+i%2)
 		r.Read(data)
 		desc := oras.Descriptor{MediaType: "x/y", Digest: oras.SHA512.Digest(data).OCI(), Size: int64(len(data))}
 		if err := oras.Push(t.Context(), s, desc, bytes.NewReader(data)); err != nil {

@@ -42,9 +42,6 @@ type entry struct {
 
 // parseIndex parses index.json.
 func parseIndex(raw []byte) (*indexJSON, error) {
-	if !json.Valid(raw) { // this check has a limit to the depth
-		return nil, fmt.Errorf("%w: it is not JSON", oras.ErrInvalid)
-	}
 	var document struct {
 		SchemaVersion int               `json:"schemaVersion"`
 		MediaType     string            `json:"mediaType"`

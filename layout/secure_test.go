@@ -3,6 +3,7 @@
 package layout_test
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,6 +65,56 @@ func TestLinks(t *testing.T) {
 				t.Errorf("outside there is now %q", after)
 			}
 		})
+	}
+}
+
+// Nor can a link take the place of a file between a look at it and its opening.
+func TestLinkSwapped(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	desc := push(t, s, "a/b", []byte("blob"))
+	name := filepath.Join(dir, path(desc))
+	write(t, dir, "secret", "secret")
+
+	stop, stopped := make(chan struct{}), make(chan error, 1)
+	go func() { stopped <- swap(name, stop) }()
+	for range 2000 {
+		r, err := s.Fetch(t.Context(), oras.Descriptor{Digest: desc.Digest})
+		if err != nil {
+			continue // it was a link, or is replaced all the time
+		}
+		data, err := io.ReadAll(r)
+		r.Close()
+		if err != nil || string(data) != "blob" {
+			t.Errorf("fetched %q, %v", data, err)
+			break
+		}
+	}
+	close(stop)
+	must(t, <-stopped)
+}
+
+// swap makes name a link and a file again, until it is stopped.
+func swap(name string, stop <-chan struct{}) error {
+	for {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		err := os.Symlink("../../secret", name+".new")
+		if err == nil {
+			err = os.Rename(name+".new", name)
+		}
+		if err == nil {
+			err = os.WriteFile(name+".new", []byte("blob"), 0o666)
+		}
+		if err == nil {
+			err = os.Rename(name+".new", name)
+		}
+		if err != nil {
+			return err
+		}
 	}
 }
 

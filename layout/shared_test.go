@@ -235,6 +235,29 @@ func TestOthers(t *testing.T) {
 	}
 }
 
+// A program that writes index.json in place may leave its size, time and identity
+// as they were.
+func TestOthersInPlace(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	pushImage(t, s, "one", "old")
+	now := time.Now().Add(time.Hour) // whatever the clock does, the file is new
+	touch := func() {
+		must(t, os.Chtimes(filepath.Join(dir, "index.json"), now, now))
+	}
+	touch()
+	for range 2 {
+		if got := tags(t, s); !slices.Equal(got, []string{"old"}) {
+			t.Errorf("tags are %q", got)
+		}
+	}
+	write(t, dir, "index.json", strings.Replace(read(t, dir, "index.json"), "old", "new", 1))
+	touch()
+	if got := tags(t, s); !slices.Equal(got, []string{"new"}) {
+		t.Errorf("tags are %q", got)
+	}
+}
+
 // Who waits for the lock can give up, and gets it when it is free.
 func TestLockWaits(t *testing.T) {
 	dir := t.TempDir()

@@ -148,6 +148,9 @@ func (c *client) send(ctx context.Context, call call) (*http.Response, error) {
 	var transport *url.Error
 	if errors.As(err, &transport) {
 		transport.URL = scrubText(transport.URL)
+		if strings.HasPrefix(transport.Err.Error(), "failed to parse Location header") {
+			transport.Err = fmt.Errorf("redirect to no URL: %w", errRefused) // the text of which may be secret
+		}
 	}
 	if err != nil {
 		return nil, err // with a redirect that was refused comes an answer, closed

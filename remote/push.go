@@ -24,8 +24,8 @@ var created = []int{http.StatusCreated, http.StatusOK, http.StatusAccepted, http
 // Push implements [oras.Target]. A blob is one PUT if content is an [io.Seeker],
 // which is rewound when a request must be repeated, or at most
 // [oras.MaxManifestSize] bytes, which are then held in memory; else it goes in
-// chunks that are. Nobody reads content once Push returned. After an error the
-// registry is told to forget what it received.
+// chunks that are. Nobody reads content once Push returned, which waits for a Read
+// under way. After an error the registry is told to forget what it received.
 func (r *Repository) Push(ctx context.Context, expected oras.Descriptor, content io.Reader) error {
 	if !oras.IsManifest(expected.MediaType) {
 		return r.pushBlob(ctx, expected, content)
@@ -94,7 +94,7 @@ func (r *Repository) pushManifest(ctx context.Context, desc oras.Descriptor, m *
 	if err != nil || m.Subject == nil {
 		return err
 	}
-	if h.Get(wire.HeaderSubject) != "" {
+	if r.registry.mode != ReferrersTag && h.Get(wire.HeaderSubject) != "" {
 		r.api.Store(apiThere)
 		return nil
 	}

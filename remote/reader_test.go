@@ -21,6 +21,7 @@ const size = 1 << 20 // of blobs large enough to break off
 
 // A download goes on where the connection broke, and moves little twice.
 func TestFetchResumes(t *testing.T) {
+	t.Parallel()
 	data, desc := content(t, size)
 	s := &blobServer{data: data, give: cutAfter(200_000, whole)}
 	got, err := fetch(t.Context(), open(t, serve(t, s), remote.Options{}), desc)
@@ -37,6 +38,7 @@ func TestFetchResumes(t *testing.T) {
 
 // Whatever else a registry does with a Range, what arrives is right.
 func TestFetchRangeLies(t *testing.T) {
+	t.Parallel()
 	ranged := func(contentRange string, from int) func(w http.ResponseWriter, r *http.Request, data []byte) {
 		return func(w http.ResponseWriter, r *http.Request, data []byte) {
 			if r.Header.Get("Range") == "" {
@@ -59,6 +61,7 @@ func TestFetchRangeLies(t *testing.T) {
 		"part with size of *": ranged(fmt.Sprintf("bytes 700000-%d/*", size-1), 700_000),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			first := true
 			s := &blobServer{data: data, give: func(w http.ResponseWriter, r *http.Request, data []byte) {
 				if first {
@@ -77,6 +80,7 @@ func TestFetchRangeLies(t *testing.T) {
 
 // Who gives up says what is missing.
 func TestFetchGivesUp(t *testing.T) {
+	t.Parallel()
 	data, desc := content(t, 100)
 	for name, give := range map[string]func(http.ResponseWriter, *http.Request, []byte){
 		"cut": cutAfter(0, whole),
@@ -86,6 +90,7 @@ func TestFetchGivesUp(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := &blobServer{data: data, give: give}
 			host := serve(t, s)
 			_, err := fetch(t.Context(), open(t, host, remote.Options{}), desc)
@@ -123,6 +128,7 @@ func TestFetchGivesUp(t *testing.T) {
 
 // What the registry has is not what the descriptor says.
 func TestFetchLies(t *testing.T) {
+	t.Parallel()
 	data, desc := content(t, 1000)
 	other, wrong := content(t, 1000)
 	for name, give := range map[string]func(http.ResponseWriter, *http.Request, []byte){
@@ -150,6 +156,7 @@ func TestFetchLies(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := &blobServer{data: data, give: give}
 			got, err := fetch(t.Context(), open(t, serve(t, s), remote.Options{}), desc)
 			if !errors.Is(err, oras.ErrInvalid) || len(got) > 1000 {
@@ -273,6 +280,7 @@ func (s *stalling) Close() error { return nil }
 
 // Manifests come whole or not at all.
 func TestFetchManifest(t *testing.T) {
+	t.Parallel()
 	data, desc := image("one")
 	other, wrong := image("two")
 	for name, give := range map[string]func(http.ResponseWriter, *http.Request, []byte){
@@ -293,6 +301,7 @@ func TestFetchManifest(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			repo := open(t, serve(t, &blobServer{data: data, give: give}), remote.Options{})
 			if _, err := repo.Fetch(t.Context(), desc); !errors.Is(err, oras.ErrInvalid) {
 				t.Errorf("Fetch: error %v", err)
@@ -333,6 +342,7 @@ func TestResolve(t *testing.T) {
 		"parameters":    {"Content-Type": {desc.MediaType + "; charset=utf-8"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := &blobServer{data: data, give: func(w http.ResponseWriter, r *http.Request, data []byte) {
 				w.Header().Set("Content-Type", "application/json")
 				for k, v := range header {

@@ -30,9 +30,7 @@ import (
 // logged in.
 type Options struct {
 	// Transport sends the requests; nil is one [NewTransport] that all share.
-	// A transport that answers challenges should do so for requests to the
-	// registry itself only: one that follows a redirect has a
-	// [http.Request.Response].
+	// Package auth has transports that log in and that try again.
 	Transport http.RoundTripper
 
 	// PlainHTTP says that the registry speaks HTTP without TLS. See

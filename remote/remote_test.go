@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -56,6 +57,24 @@ func TestStoreOfStore(t *testing.T) {
 	storetest.Test(t, func(t *testing.T) oras.Store {
 		behind := registry(t, serve(t, inMemory()))
 		return open(t, serve(t, server.New(behind, nil)), remote.Options{})
+	})
+}
+
+func TestStoreHTTP2(t *testing.T) {
+	storetest.Test(t, func(t *testing.T) oras.Store {
+		s := httptest.NewUnstartedServer(inMemory())
+		s.EnableHTTP2 = true
+		s.StartTLS()
+		t.Cleanup(s.Close)
+		transport := remote.NewTransport()
+		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
+		transport.TLSClientConfig.RootCAs.AddCert(s.Certificate())
+		t.Cleanup(transport.CloseIdleConnections)
+		r, err := remote.Open(strings.TrimPrefix(s.URL, "https://")+"/team/hello", &remote.Options{Transport: transport})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
 	})
 }
 

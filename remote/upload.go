@@ -137,7 +137,7 @@ func (r *Repository) uploadLocation(id string) (*url.URL, error) {
 		short = true
 	}
 	location, err := url.Parse(text)
-	if err != nil || path.Clean(location.Path) != strings.TrimSuffix(location.Path, "/") {
+	if err != nil || strings.Contains(location.EscapedPath(), "%") || path.Clean(location.Path) != strings.TrimSuffix(location.Path, "/") {
 		return nil, unknown
 	}
 	if err := r.checkLocation(location); err != nil {
@@ -191,6 +191,11 @@ func (u *upload) ask(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: upload: %w", u.repo, err)
 	}
+	if unsure && (u.size != 1 || u.unsure) {
+		size = 0
+	} else {
+		unsure = false
+	}
 	u.size, u.unsure = size, unsure
 	return u.moved(resp)
 }
@@ -214,11 +219,14 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 	if offset != u.size {
 		return 0, fmt.Errorf("%s: upload goes on at byte %d, not %d: %w", u.repo, u.size, offset, oras.ErrInvalid)
 	}
-	chunk := u.buffer()
-	defer buffers.Put(chunk)
+	chunk, ok := chunks.Get().(*[]byte)
+	if !ok {
+		chunk = new([]byte)
+	}
+	defer chunks.Put(chunk)
 	var kept int64
 	for {
-		n, err := fill(content, *chunk)
+		n, err := fill(chunk, content, int(u.chunk))
 		sent, e := u.send(ctx, (*chunk)[:n])
 		kept += sent
 		switch {
@@ -230,22 +238,18 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 	}
 }
 
-// buffers holds chunks no longer in use.
-var buffers sync.Pool
+// chunks holds memory no longer in use.
+var chunks sync.Pool
 
-func (u *upload) buffer() *[]byte {
-	if b, ok := buffers.Get().(*[]byte); ok && int64(len(*b)) >= u.chunk {
-		return b
-	}
-	b := make([]byte, u.chunk)
-	return &b
-}
-
-// fill reads until p is full or content ends.
-func fill(content io.Reader, p []byte) (n int, err error) {
-	for n < len(p) && err == nil {
+// fill reads into *p, which grows with what comes, until it has limit bytes or
+// content ends.
+func fill(p *[]byte, content io.Reader, limit int) (n int, err error) {
+	for n < limit && err == nil {
+		if n == len(*p) {
+			*p = append(*p, make([]byte, max(n, 64<<10))...)
+		}
 		var more int
-		more, err = content.Read(p[n:])
+		more, err = content.Read((*p)[n:min(len(*p), limit)])
 		n += more
 	}
 	return n, err

@@ -103,7 +103,7 @@ func (s *server) judge(r *request, err error) (int, wire.Error) {
 		switch {
 		case a.is == oras.ErrReference && r.noSuchTag():
 			return http.StatusNotFound, unknown[wire.Manifest]
-		case a.is == oras.ErrReference && oras.CheckRepository(r.Repository) == nil:
+		case a.is == oras.ErrReference && (r.Route == wire.Manifest || r.Route == wire.Tags) && oras.CheckRepository(r.Repository) == nil:
 			return a.status, wire.Error{Code: wire.CodeTagInvalid, Message: err.Error()}
 		case a.is == oras.ErrNotFound:
 			entry, ok := unknown[r.Route]

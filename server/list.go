@@ -132,7 +132,7 @@ func before(name string) string {
 const referrersPage = 1000
 
 func (s *server) listReferrers(w http.ResponseWriter, r *request) error {
-	p := referrers{n: r.n(referrersPage), size: wire.MaxListPage - 1<<10}
+	p := referrers{n: r.n(referrersPage), size: wire.MaxListPage - 1<<10, entries: []json.RawMessage{}}
 	if r.Last != "" {
 		last, err := oras.ParseDigest(r.Last)
 		if err != nil {
@@ -155,7 +155,7 @@ func (s *server) listReferrers(w http.ResponseWriter, r *request) error {
 		SchemaVersion int               `json:"schemaVersion"`
 		MediaType     string            `json:"mediaType"`
 		Manifests     []json.RawMessage `json:"manifests"`
-	}{2, oras.MediaTypeImageIndex, slices.Concat([]json.RawMessage{}, p.entries)})
+	}{2, oras.MediaTypeImageIndex, p.entries})
 	if err != nil {
 		return err
 	}

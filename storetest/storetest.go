@@ -38,7 +38,7 @@ func Test(t *testing.T, open func(t *testing.T) oras.Store) {
 		{"Tag", testTag},
 		{"TagGrammar", testTagGrammar},
 		{"Tags", testTags},
-		{"TagsPaging", testTagsPaging},
+		{"TagsMany", testTagsMany},
 		{"Tagged", testTagged},
 		{"Predecessors", testPredecessors},
 		{"Referrers", testReferrers},

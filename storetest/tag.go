@@ -99,32 +99,30 @@ func testTags(s *suite) {
 	}
 }
 
-// testTagsPaging: more tags than a page is likely to hold are listed once each.
-func testTagsPaging(s *suite) {
+// testTagsMany: tags set in no order are listed in order, and fn may use the
+// store, as whoever copies or removes what it is told of does.
+func testTagsMany(s *suite) {
 	c := image("tagged often")
 	s.push(c)
 	var want []string
-	for i := range 120 {
-		want = append(want, fmt.Sprintf("t%03d", (i*77)%120))
+	for i := range 40 {
+		want = append(want, fmt.Sprintf("t%02d", (i*27)%40))
 		s.must(s.Tag(s.Context(), c.Descriptor, want[i]), "Tag "+want[i], c.Digest)
 	}
 	slices.Sort(want)
 	s.lists("", want...)
-	s.lists("t099", want[100:]...)
+	s.lists("t29", want[30:]...)
 
-	// fn may use the store, as whoever removes what it is told of does.
-	err := s.Tags(s.Context(), "t009", func(tags []string) error {
+	err := s.Tags(s.Context(), "t09", func(tags []string) error {
 		for _, tag := range tags {
-			if strings.HasSuffix(tag, "5") {
-				if err := s.Untag(s.Context(), tag); err != nil {
-					return err
-				}
+			if err := s.Untag(s.Context(), tag); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
-	s.must(err, "Untag within Tags after", "t009")
-	s.lists("", slices.DeleteFunc(want, func(tag string) bool { return tag > "t009" && strings.HasSuffix(tag, "5") })...)
+	s.must(err, "Untag within Tags after", "t09")
+	s.lists("", want[:10]...)
 }
 
 // testTagged: to push or fetch by tag is the same in one step or two.

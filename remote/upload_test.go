@@ -1,0 +1,243 @@
+package remote_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/remote"
+)
+
+// cutBodies breaks the connection after n bytes of each PATCH that is the first
+// of its offset.
+func cutBodies(next http.Handler, n int64) (http.Handler, *atomic.Int64) {
+	var received atomic.Int64
+	seen := map[string]bool{}
+	return before(next, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPatch {
+			return false
+		}
+		at := r.Header.Get("Content-Range")
+		if seen[at] {
+			r.Body = &countedBody{r.Body, &received}
+			return false
+		}
+		seen[at] = true
+		r.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(&countedBody{io.NopCloser(io.LimitReader(r.Body, n)), &received}, brokenReader{}), r.Body}
+		return false
+	}), &received
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+type countedBody struct {
+	io.ReadCloser
+	n *atomic.Int64
+}
+
+func (c *countedBody) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// What a chunk that broke off did all the same is not sent again, when the
+// registry says that trying again may help.
+func TestUploadResumes(t *testing.T) {
+	data, desc := content(t, 17<<20)
+	cut, received := cutBodies(inMemory(), 3<<20)
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		cut.ServeHTTP(&tellBusy{ResponseWriter: w}, r)
+	})
+	repo := open(t, serve(t, handler), remote.Options{})
+	if err := oras.Push(t.Context(), repo, desc, onlyReader(data)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := fetch(t.Context(), repo, desc); err != nil || !bytes.Equal(got, data) {
+		t.Fatalf("%d bytes, %v", len(got), err)
+	}
+	if n := received.Load(); n != 17<<20 {
+		t.Errorf("%d bytes received for %d", n, 17<<20)
+	}
+}
+
+// tellBusy answers 503 where its server would say that the body broke off.
+type tellBusy struct{ http.ResponseWriter }
+
+func (b *tellBusy) WriteHeader(status int) {
+	if status == http.StatusBadRequest || status == http.StatusInternalServerError {
+		status = http.StatusServiceUnavailable
+	}
+	b.ResponseWriter.WriteHeader(status)
+}
+
+// An upload whose answer is lost goes on, one that another moved does not.
+func TestUploadLostAnswer(t *testing.T) {
+	data, desc := content(t, 100)
+	lost := false
+	repo := open(t, serve(t, before(inMemory(), func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPatch || lost {
+			return false
+		}
+		lost = true
+		return false
+	})), remote.Options{Transport: loseAnswer(&lost)})
+	u, err := oras.OpenUpload(t.Context(), repo, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := u.Append(t.Context(), 0, bytes.NewReader(data[:50])); err != nil || n != 50 || u.Size() != 50 {
+		t.Fatal(n, u.Size(), err)
+	}
+	if n, err := u.Append(t.Context(), 50, bytes.NewReader(data[50:])); err != nil || n != 50 || u.Size() != 100 {
+		t.Fatal(n, u.Size(), err)
+	}
+	d, err := oras.ParseDigest(desc.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Commit(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Commit(t.Context(), d); !errors.Is(err, oras.ErrNotFound) {
+		t.Errorf("Commit again: error %v", err)
+	}
+	if got, err := fetch(t.Context(), repo, desc); err != nil || !bytes.Equal(got, data) {
+		t.Fatalf("%d bytes, %v", len(got), err)
+	}
+}
+
+// loseAnswer loses the first answer to a PATCH, each time.
+func loseAnswer(lost *bool) http.RoundTripper {
+	n := 0
+	return tripper(func(r *http.Request) (*http.Response, error) {
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		if err == nil && r.Method == http.MethodPatch && *lost {
+			if n++; n%2 == 1 {
+				resp.Body.Close()
+				return nil, errors.New("connection reset")
+			}
+		}
+		return resp, err
+	})
+}
+
+// One byte and none look the same in a Range.
+func TestUploadOneByte(t *testing.T) {
+	repo := open(t, serve(t, inMemory()), remote.Options{})
+	u, err := oras.OpenUpload(t.Context(), repo, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.Append(t.Context(), 0, strings.NewReader("a")); err != nil || u.Size() != 1 {
+		t.Fatal(u.Size(), err)
+	}
+	again, err := oras.OpenUpload(t.Context(), repo, u.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Size() == 0 {
+		if n, err := again.Append(t.Context(), 0, strings.NewReader("ab")); n != 0 || !errors.Is(err, oras.ErrInvalid) {
+			t.Errorf("%d, error %v", n, err)
+		}
+	}
+	if n, err := again.Append(t.Context(), again.Size(), strings.NewReader("b")); n != 1 || err != nil || again.Size() != 2 {
+		t.Errorf("%d, size %d, error %v", n, again.Size(), err)
+	}
+}
+
+// Chunks are as large as the registry wants them.
+func TestUploadChunkSizes(t *testing.T) {
+	data, desc := content(t, 20<<20)
+	for name, test := range map[string]struct {
+		least, most int64
+		chunks      int64
+	}{
+		"as they come": {0, 1 << 40, 3},
+		"at least":     {9 << 20, 1 << 40, 3},
+		"at most":      {0, 3 << 20, 12},
+		"both":         {3 << 20, 4 << 20, 6},
+	} {
+		var chunks atomic.Int64
+		repo := open(t, serve(t, before(inMemory(), func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodPost && test.least > 0 {
+				w.Header().Set("OCI-Chunk-Min-Length", map[int64]string{9 << 20: "9437184", 3 << 20: "3145728"}[test.least])
+			}
+			if r.Method != http.MethodPatch {
+				return false
+			}
+			if r.ContentLength > test.most {
+				w.WriteHeader(http.StatusRequestEntityTooLarge)
+				return true
+			}
+			if chunks.Add(1); r.ContentLength < test.least && !strings.HasSuffix(r.Header.Get("Content-Range"), "-20971519") {
+				t.Errorf("%s: chunk of %d bytes", name, r.ContentLength)
+			}
+			return false
+		})), remote.Options{})
+		if err := oras.Push(t.Context(), repo, desc, onlyReader(data)); err != nil {
+			t.Fatal(name, err)
+		}
+		if n := chunks.Load(); n > test.chunks {
+			t.Errorf("%s: %d chunks; want at most %d", name, n, test.chunks)
+		}
+	}
+}
+
+// An id leads to an upload of the repository or nowhere.
+func TestUploadIDs(t *testing.T) {
+	network := &hosts{handlers: map[string]http.Handler{"https://registry.example": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Range", "0-9")
+		w.WriteHeader(http.StatusNoContent)
+	})}}
+	r, err := remote.Open("registry.example/team/hello", &remote.Options{Transport: network})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]string{
+		"abc-DEF_1=":                                "/v2/team/hello/blobs/uploads/abc-DEF_1=",
+		"/v2/team/hello/blobs/uploads/abc":          "/v2/team/hello/blobs/uploads/abc",
+		"/v2/team/hello/blobs/uploads/abc?_state=x": "/v2/team/hello/blobs/uploads/abc?_state=x",
+		"/v2/team/hello/blobs/upload/1?a=%2F":       "/v2/team/hello/blobs/upload/1?a=%2F",
+		"/artifacts-uploads/namespaces/x/1":         "/artifacts-uploads/namespaces/x/1",
+	} {
+		network.seen = nil
+		u, err := oras.OpenUpload(t.Context(), r, id)
+		if err != nil {
+			t.Errorf("%s: %v", id, err)
+			continue
+		}
+		if got := network.seen[0].URL.RequestURI(); got != want || u.Size() != 10 {
+			t.Errorf("%s: %s, %d bytes", id, got, u.Size())
+		}
+		if again, err := oras.OpenUpload(t.Context(), r, u.ID()); err != nil || again.ID() != u.ID() {
+			t.Errorf("%s: its own id %s: %v", id, u.ID(), err)
+		}
+	}
+	network.seen = nil
+	for _, id := range []string{
+		"..", ".", "a/b", "a b", "../../manifests/v1", "%2e%2e", "a?digest=x", "a#b", "a\x00", "a\nb", ":", "::",
+		"/v2/team/hello/manifests/v1", "/v2/team/other/blobs/uploads/abc", "/v2/", "/v2/_catalog", "/v2/team/hello/tags/list",
+		"/v2/team/hello/blobs/uploads/../../manifests/v1", "/v2/team/hello/blobs/uploads/%2e%2e/x", "/x/..", "//evil.example/x", "/\\evil.example",
+		"https://evil.example/v2/team/hello/blobs/uploads/abc", "http://registry.example/x", "https://a@registry.example/x", "mailto:x",
+		"/v2/team/hello/blobs/uploads/", "/v2/team/hello/blobs/sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+		"/v2/team/hello%2Fblobs/uploads/x", "/" + strings.Repeat("a", 10_000),
+	} {
+		if _, err := oras.OpenUpload(t.Context(), r, id); !errors.Is(err, oras.ErrNotFound) {
+			t.Errorf("%q: error %v", id, err)
+		}
+	}
+	for _, r := range network.seen {
+		t.Errorf("request to %s", r.URL)
+	}
+}
