@@ -327,39 +327,52 @@ func TestCopyCancel(t *testing.T) {
 }
 
 // A target may answer before it has read everything, while somebody still reads
-// for it, as HTTP transports do.
+// for it, as HTTP transports do. Such a reader gets an error, and nobody hears of
+// it.
 func TestCopyLateReader(t *testing.T) {
 	large := content{data: bytes.Repeat([]byte("large"), 100_000)}
 	large.Descriptor = oras.DescriptorOf("a/b", large.data)
 	for _, answer := range []error{nil, errBroken} {
-		s := memory.New()
-		var late sync.WaitGroup
-		dst := &hooked{Store: s}
-		dst.push = func(ctx context.Context, d oras.Descriptor, r io.Reader) error {
-			begun := make(chan struct{})
-			late.Go(func() {
-				r.Read(make([]byte, 1))
-				close(begun)
-				for range 1000 {
-					if _, err := r.Read(make([]byte, 10)); err != nil {
-						break
+		for _, afterwards := range []bool{false, true} {
+			var late sync.WaitGroup
+			over := make(chan struct{})
+			dst := &hooked{Store: memory.New()}
+			dst.push = func(ctx context.Context, d oras.Descriptor, r io.Reader) error {
+				begun := make(chan struct{})
+				late.Go(func() {
+					r.Read(make([]byte, 10))
+					close(begun)
+					if !afterwards {
+						io.Copy(io.Discard, r) // at the same time
+						return
 					}
-				}
-			})
-			<-begun
-			return answer
-		}
-		var ended bool
-		_, err := oras.Copy(t.Context(), newStore(t, large), large.Digest.String(), dst, &oras.CopyOptions{Event: func(e oras.Event) {
-			if ended {
-				t.Errorf("event %v behind the last", e.Kind)
+					<-over
+					if n, err := r.Read(make([]byte, 10)); n != 0 || err == nil || err == io.EOF {
+						t.Errorf("read %d bytes afterwards, %v", n, err)
+					}
+					if s, ok := r.(io.Seeker); ok {
+						s.Seek(0, io.SeekStart)
+						if n, err := r.Read(make([]byte, 10)); n != 0 || err == nil || err == io.EOF {
+							t.Errorf("read %d bytes after rewinding, %v", n, err)
+						}
+					}
+				})
+				<-begun
+				return answer
 			}
-			ended = e.Kind == oras.Copied
-		}})
-		if !errors.Is(err, answer) || err != nil && !atTarget(t, err) {
-			t.Errorf("got %v", err)
+			var ended bool
+			_, err := oras.Copy(t.Context(), newStore(t, large), large.Digest.String(), dst, &oras.CopyOptions{Event: func(e oras.Event) {
+				if ended {
+					t.Errorf("event %v behind the last", e.Kind)
+				}
+				ended = e.Kind == oras.Copied
+			}})
+			if !errors.Is(err, answer) || err != nil && !atTarget(t, err) {
+				t.Errorf("got %v", err)
+			}
+			close(over)
+			late.Wait()
 		}
-		late.Wait()
 	}
 }
 

@@ -45,6 +45,17 @@ func Kind(err error) error {
 	return nil
 }
 
+// alreadyExists reports whether err is what stores of other libraries answer when
+// content is pushed that they have.
+func alreadyExists(err error) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if err.Error() == "already exists" {
+			return true
+		}
+	}
+	return false
+}
+
 // kindError is an error of a kind whose text does not name the kind.
 type kindError struct {
 	text string

@@ -49,7 +49,8 @@ type PackOptions struct {
 
 	// ImageSpec10 packs a manifest as image-spec 1.0 has them: without
 	// artifactType, which becomes the media type of the default config
-	// (MediaTypeUnknownConfig if it is empty too).
+	// (MediaTypeUnknownConfig if it is empty too). With a Config it is not
+	// kept anywhere.
 	ImageSpec10 bool
 }
 

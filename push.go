@@ -20,6 +20,9 @@ func push(ctx context.Context, t Target, expected Descriptor, content io.Reader,
 	if err == nil || errors.Is(err, ErrInvalid) {
 		return err
 	}
+	if alreadyExists(err) {
+		return nil // even if it was deleted since
+	}
 	if exists, e := t.Exists(ctx, expected); e == nil && exists {
 		return nil
 	}

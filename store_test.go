@@ -60,6 +60,8 @@ func TestPushError(t *testing.T) {
 		{"there", errors.New("conflict"), true, nil, false},
 		{"nobody knows", errors.New("conflict"), true, errors.New("no answer"), true},
 		{"there, but bad content", fmt.Errorf("x: %w", oras.ErrInvalid), true, nil, true},
+		{"was there", errors.New("already exists"), false, nil, false},
+		{"was there, says another library", fmt.Errorf("sha256:0: application/x: %w", errors.New("already exists")), false, nil, false},
 		{"no error", nil, false, errors.New("not to be asked"), false},
 	} {
 		target := &hooked{

@@ -37,6 +37,9 @@ go test ./...
 step "tests with the race detector, where there is concurrency"
 go test -race -short . ./memory ./layout ./bucket ./file ./archive ./auth ./remote ./server ./internal/...
 
+step "the quick start"
+./quickstart.sh | tail -n 2
+
 step "against other implementations"
 (cd compat && go test ./...)
 

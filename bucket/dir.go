@@ -35,7 +35,8 @@ type Dir struct {
 	mu      sync.Mutex
 	durable map[string]struct{} // folders known to survive a loss of power, their own entry too
 
-	names nameCache
+	folders openFolders
+	names   nameCache
 }
 
 const (
@@ -139,7 +140,10 @@ func (d *Dir) sweep() error {
 }
 
 // Close lets go of the directory. Files that are open stay so.
-func (d *Dir) Close() error { return d.root.Close() }
+func (d *Dir) Close() error {
+	d.folders.clear()
+	return d.root.Close()
+}
 
 // Get is [Bucket.Get]. The reader is an [os.File].
 func (d *Dir) Get(ctx context.Context, key string) (io.ReadCloser, error) {
@@ -147,7 +151,11 @@ func (d *Dir) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := d.root.Open(name)
+	var f *os.File
+	err = d.within(name, func(folder *os.Root, base string) error {
+		f, err = folder.Open(base)
+		return err
+	})
 	if err != nil {
 		return nil, failed(key, err)
 	}
@@ -164,7 +172,11 @@ func (d *Dir) Size(ctx context.Context, key string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	info, err := object(d.root.Stat(name))
+	var info fs.FileInfo
+	err = d.within(name, func(folder *os.Root, base string) error {
+		info, err = object(folder.Stat(base))
+		return err
+	})
 	if err != nil {
 		return 0, failed(key, err)
 	}
@@ -195,13 +207,11 @@ func failed(key string, err error) error {
 
 // cause is err without the name of a file, which the key says better.
 func cause(err error) error {
-	var p *fs.PathError
-	var l *os.LinkError
-	switch {
-	case errors.As(err, &p):
-		return fmt.Errorf("%s: %w", p.Op, p.Err)
-	case errors.As(err, &l):
-		return fmt.Errorf("%s: %w", l.Op, l.Err)
+	switch e := err.(type) {
+	case *fs.PathError:
+		return fmt.Errorf("%s: %w", e.Op, e.Err)
+	case *os.LinkError:
+		return fmt.Errorf("%s: %w", e.Op, e.Err)
 	}
 	return err
 }

@@ -50,7 +50,7 @@ func (d *Dir) Sync(ctx context.Context, key string) error {
 	return nil
 }
 
-// Open is what the comment of [Bucket] says. The file is an [os.File].
+// Open is what the comment of [Bucket] says.
 func (d *Dir) Open(ctx context.Context, key string) (File, error) {
 	name, err := d.file(key)
 	if err != nil {
@@ -64,7 +64,7 @@ func (d *Dir) Open(ctx context.Context, key string) (File, error) {
 		f.Close()
 		return nil, failed(key, err)
 	}
-	return f, nil
+	return dirFile{f}, nil
 }
 
 // claim locks f, which was opened as name: but it may have been renamed before it

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -208,14 +209,79 @@ func TestDirPut(t *testing.T) {
 		t.Errorf("files: %q; it must be one", got)
 	}
 
-	// A folder that somebody removed comes again.
-	put(t, d, "a/b/c", "1")
-	if err := os.RemoveAll(filepath.Join(path, "a")); err != nil {
+}
+
+// A folder that somebody removed comes again, whoever makes it.
+func TestDirFolderRemoved(t *testing.T) {
+	path := t.TempDir()
+	for _, maker := range []int{0, 1} {
+		var dirs [2]*bucket.Dir
+		for i := range dirs {
+			d, err := bucket.OpenDir(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			dirs[i] = d
+		}
+		put(t, dirs[0], "a/b/c", "1")
+		for _, d := range dirs {
+			get(t, d, "a/b/c")
+		}
+		if err := os.RemoveAll(filepath.Join(path, "a")); err != nil {
+			t.Fatal(err)
+		}
+		_, err := dirs[0].Get(t.Context(), "a/b/c")
+		want(t, oras.ErrNotFound, err)
+		put(t, dirs[maker], "a/b/c", "2")
+		for _, d := range dirs {
+			if got := get(t, d, "a/b/c"); got != "2" {
+				t.Errorf("a/b/c is %q", got)
+			}
+			if size, err := d.Size(t.Context(), "a/b/c"); err != nil || size != 1 {
+				t.Errorf("size of a/b/c: %d, %v", size, err)
+			}
+		}
+	}
+}
+
+// Objects of more folders than are kept open are read at once, and from open files
+// whatever becomes of the folders.
+func TestDirManyFolders(t *testing.T) {
+	path := t.TempDir()
+	d, err := bucket.OpenDir(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, d, "a/b/c", "2")
-	if got := get(t, d, "a/b/c"); got != "2" {
-		t.Errorf("a/b/c is %q", got)
+	defer d.Close()
+	const folders = 300
+	for i := range folders {
+		folder := filepath.Join(path, fmt.Sprint("f", i))
+		if err := errors.Join(os.Mkdir(folder, 0o700), os.WriteFile(filepath.Join(folder, "x"), fmt.Append(nil, i), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var group sync.WaitGroup
+	for g := range 8 {
+		group.Go(func() {
+			for i := range folders {
+				i = (i*7 + g*31) % folders
+				r, err := d.Get(t.Context(), fmt.Sprintf("f%d/x", i))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				data, err := io.ReadAll(r)
+				if err != nil || string(data) != fmt.Sprint(i) {
+					t.Errorf("f%d/x is %q, %v", i, data, err)
+				}
+				r.Close()
+			}
+		})
+	}
+	group.Wait()
+	if n := descriptorCount(t); n > 200 {
+		t.Errorf("%d files are open", n)
 	}
 }
 
@@ -295,44 +361,43 @@ func TestDirList(t *testing.T) {
 	name := rapid.Custom(func(t *rapid.T) string {
 		return strings.Join(rapid.SliceOfN(part, 1, 3).Draw(t, "parts"), "/")
 	})
-	for _, dir := range []*bucket.Dir{openDir(t), openDir(t).Fold()} {
-		n := 0
-		rapid.Check(t, func(t *rapid.T) {
-			n++
-			top := fmt.Sprintf("t%d/", n)
-			var keys []string
-			for _, name := range rapid.SliceOfN(name, 0, 8).Draw(t, "names") {
-				key := top + name
-				clash := func(other string) bool {
-					return strings.HasPrefix(other+"/", key+"/") || strings.HasPrefix(key+"/", other+"/")
-				}
-				if slices.ContainsFunc(keys, clash) {
-					continue
-				}
-				if err := dir.Put(t.Context(), key, strings.NewReader(""), 0); err != nil {
-					t.Fatal(err)
-				}
-				keys = append(keys, key)
+	n, dirs := 0, []*bucket.Dir{openDir(t), openDir(t).Fold()}
+	rapid.Check(t, func(t *rapid.T) {
+		n++
+		dir := rapid.SampledFrom(dirs).Draw(t, "dir")
+		top := fmt.Sprintf("t%d/", n)
+		var keys []string
+		for _, name := range rapid.SliceOfN(name, 0, 8).Draw(t, "names") {
+			key := top + name
+			clash := func(other string) bool {
+				return strings.HasPrefix(other+"/", key+"/") || strings.HasPrefix(key+"/", other+"/")
 			}
-			slices.Sort(keys)
-			for range 20 {
-				prefix := top + rapid.OneOf(name, rapid.Just("")).Draw(t, "prefix")
-				if cut := rapid.IntRange(len(top), len(prefix)).Draw(t, "cut"); len(prefix) > cut {
-					prefix = prefix[:cut]
-				}
-				last := rapid.OneOf(rapid.Just(""), rapid.Map(name, func(s string) string { return top + s }), rapid.String()).Draw(t, "last")
-				want := slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return key <= last || !strings.HasPrefix(key, prefix) })
-				var got []string
-				err := dir.List(t.Context(), prefix, last, func(keys []string) error {
-					got = append(got, keys...)
-					return nil
-				})
-				if err != nil || !slices.Equal(got, want) {
-					t.Fatalf("List(%q, %q) of %q: %q, %v; it must be %q", prefix, last, keys, got, err, want)
-				}
+			if slices.ContainsFunc(keys, clash) {
+				continue
 			}
-		})
-	}
+			if err := dir.Put(t.Context(), key, strings.NewReader(""), 0); err != nil {
+				t.Fatal(err)
+			}
+			keys = append(keys, key)
+		}
+		slices.Sort(keys)
+		for range 20 {
+			prefix := top + rapid.OneOf(name, rapid.Just("")).Draw(t, "prefix")
+			if cut := rapid.IntRange(len(top), len(prefix)).Draw(t, "cut"); len(prefix) > cut {
+				prefix = prefix[:cut]
+			}
+			last := rapid.OneOf(rapid.Just(""), rapid.Map(name, func(s string) string { return top + s }), rapid.String()).Draw(t, "last")
+			want := slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return key <= last || !strings.HasPrefix(key, prefix) })
+			var got []string
+			err := dir.List(t.Context(), prefix, last, func(keys []string) error {
+				got = append(got, keys...)
+				return nil
+			})
+			if err != nil || !slices.Equal(got, want) {
+				t.Fatalf("List(%q, %q) of %q: %q, %v; it must be %q", prefix, last, keys, got, err, want)
+			}
+		}
+	})
 }
 
 // Names that are kept in memory are given up when the folder changes.

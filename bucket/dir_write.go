@@ -21,7 +21,7 @@ func (d *Dir) Put(ctx context.Context, key string, content io.Reader, size int64
 		return err
 	}
 	temp, n, err := d.write(ctx, content)
-	if source := (sourceError{}); errors.As(err, &source) {
+	if source, ok := err.(sourceError); ok {
 		return source.error
 	}
 	if err != nil {
@@ -41,6 +41,8 @@ func (d *Dir) Put(ctx context.Context, key string, content io.Reader, size int64
 // A sourceError is one of whatever content came from.
 type sourceError struct{ error }
 
+func (e sourceError) Unwrap() error { return e.error }
+
 // write puts content durably into a new temporary file and returns its name and
 // size in bytes. No file is left after an error, which is a sourceError if reading
 // content failed.
@@ -50,7 +52,7 @@ func (d *Dir) write(ctx context.Context, content io.Reader) (name string, n int6
 	if err != nil {
 		return "", 0, err
 	}
-	n, readErr, err := pump(ctx, f, content)
+	n, readErr, err := pump(ctx, io.NewOffsetWriter(dirFile{f}, 0), content)
 	if err == nil && readErr != nil {
 		err = sourceError{readErr}
 	}
@@ -61,7 +63,10 @@ func (d *Dir) write(ctx context.Context, content io.Reader) (name string, n int6
 		err = closeErr
 	}
 	if err != nil {
-		return "", 0, errors.Join(err, d.discard(name))
+		if left := d.discard(name); left != nil {
+			err = errors.Join(err, left)
+		}
+		return "", 0, err
 	}
 	return name, n, nil
 }
@@ -107,6 +112,7 @@ func (d *Dir) gone(folder string) bool {
 	defer d.mu.Unlock()
 	clear(d.durable)
 	d.durable["."] = struct{}{}
+	d.folders.clear()
 	return true
 }
 

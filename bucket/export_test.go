@@ -5,3 +5,9 @@ func (d *Dir) Fold() *Dir {
 	d.fold = true
 	return d
 }
+
+// HashEvery lets r keep the hash of an upload in the bucket after so many bytes.
+func (r *Registry) HashEvery(bytes int64) *Registry {
+	r.hashes.interval = bytes
+	return r
+}

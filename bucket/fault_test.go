@@ -187,7 +187,7 @@ var dirChanges = map[string]change{
 			if err != nil {
 				return err
 			}
-			failures := 0
+			var failure error // that was got over
 			for u.Size() < newLayerDesc.Size {
 				piece := newLayer[u.Size():min(u.Size()+4000, newLayerDesc.Size)]
 				before := u.Size()
@@ -198,17 +198,12 @@ var dirChanges = map[string]change{
 				if err == nil {
 					continue
 				}
-				if failures++; failures > 1 || !errors.Is(err, syscall.ENOSPC) {
-					return err
+				if failure != nil || !errors.Is(err, syscall.ENOSPC) {
+					return errors.Join(failure, err)
 				}
+				failure = err
 			}
-			if err := u.Commit(ctx, newLayerDigest); err != nil {
-				return err
-			}
-			if failures > 0 {
-				return syscall.ENOSPC // got over
-			}
-			return nil
+			return errors.Join(failure, u.Commit(ctx, newLayerDigest))
 		},
 		changes["push"].done,
 	},
@@ -246,7 +241,7 @@ func testFaults(t *testing.T, c change, open func() (bucket.Bucket, *faulty)) {
 		for n := 1; ; n++ {
 			b, f := open()
 			before(t, b)
-			s := repository(t, bucket.New(b), "a")
+			s := repository(t, bucket.New(b).HashEvery(4000), "a")
 			f.left, f.late = n, late
 			err := c.do(t.Context(), s)
 			over := f.left > 0

@@ -19,7 +19,7 @@ import (
 
 func init() { processes["limit"] = writeBeyondLimit }
 
-const fileLimit = 1<<20 + 100 // bytes
+const fileLimit = 1<<20 + 16<<10 // bytes; some file systems fill whole pages
 
 // writeBeyondLimit writes to a folder where no file can grow beyond fileLimit:
 // the system itself writes part of what it should and says so.

@@ -31,8 +31,33 @@ func (l *locks) alone(ctx context.Context, key string) (func(), error) {
 	return l.acquire(ctx, key, exclusive)
 }
 
+// try is alone that does not wait: it returns nil if somebody has key.
+func (l *locks) try(key string) func() {
+	k := l.enter(key)
+	if !k.TryAcquire(exclusive) {
+		l.leave(key, k)
+		return nil
+	}
+	return func() { l.release(key, k, exclusive) }
+}
+
 func (l *locks) acquire(ctx context.Context, key string, weight int64) (func(), error) {
+	k := l.enter(key)
+	if err := k.Acquire(ctx, weight); err != nil {
+		l.leave(key, k)
+		return nil, err
+	}
+	return func() { l.release(key, k, weight) }, nil
+}
+
+func (l *locks) release(key string, k *lock, weight int64) {
+	k.Release(weight)
+	l.leave(key, k)
+}
+
+func (l *locks) enter(key string) *lock {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.held == nil {
 		l.held = map[string]*lock{}
 	}
@@ -42,21 +67,13 @@ func (l *locks) acquire(ctx context.Context, key string, weight int64) (func(), 
 		l.held[key] = k
 	}
 	k.users++
-	l.mu.Unlock()
+	return k
+}
 
-	leave := func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if k.users--; k.users == 0 {
-			delete(l.held, key)
-		}
+func (l *locks) leave(key string, k *lock) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if k.users--; k.users == 0 {
+		delete(l.held, key)
 	}
-	if err := k.Acquire(ctx, weight); err != nil {
-		leave()
-		return nil, err
-	}
-	return func() {
-		k.Release(weight)
-		leave()
-	}, nil
 }

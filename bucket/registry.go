@@ -21,6 +21,8 @@ type Registry struct {
 	// tag or an upload: who changes it, alone. A repository's comes first.
 	locks locks
 
+	hashes hashes
+
 	mu    sync.Mutex
 	known map[string]time.Time // marked repositories, and when their uploads were last swept
 }
@@ -32,7 +34,7 @@ var _ oras.Registry = (*Registry)(nil)
 // New returns the registry kept in b. An empty bucket is a registry without
 // repositories.
 func New(b Bucket) *Registry {
-	return &Registry{bucket: b, known: map[string]time.Time{}}
+	return &Registry{bucket: b, hashes: hashes{interval: hashInterval}, known: map[string]time.Time{}}
 }
 
 // Repository is [oras.Registry.Repository]. The store is a *[Store], costs

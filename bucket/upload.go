@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"strings"
 	"time"
@@ -27,19 +26,14 @@ type upload struct {
 	id     string
 	size   int64 // bytes that had arrived when last looked at
 	ended  bool
-
-	// The SHA-256 hash of the first hashed bytes, of which the first saved can
-	// be had from the bucket; nil if it must be.
-	hash   hash.Hash
-	hashed int64
-	saved  int64
 }
 
 // Upload is the optional method of [oras.OpenUpload]. An id is not to be guessed.
-// Bytes are hashed as they arrive, by SHA-256, and are durable when Append
-// returns; an upload goes on after a restart, or in another process. Of two
-// that append or commit at once the second waits, or fails if it is another
-// process. An upload to which nothing was appended for a day ends.
+// Bytes are hashed as they arrive, by SHA-256. An upload goes on after a restart,
+// or in another process; only a loss of power can take of its bytes, some of the
+// last ones, and Size says so. Of two that append or commit at once the second
+// waits, or fails if it is another process. An upload ends when nothing was
+// appended for a day, and when what was written to it could not be made durable.
 func (s *Store) Upload(ctx context.Context, id string) (oras.Upload, error) {
 	b, err := growing(s.bucket)
 	if err != nil {
@@ -129,24 +123,31 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (n
 	if offset != u.size {
 		return 0, fmt.Errorf("upload %s: %w: %d bytes have arrived, so more cannot begin at %d", u.id, oras.ErrInvalid, u.size, offset)
 	}
-	if err := u.catchUp(ctx, f); err != nil {
+	state, err := u.catchUp(ctx, f)
+	if err != nil {
 		return 0, err
 	}
-	n, readErr, writeErr := pump(ctx, io.NewOffsetWriter(f, offset), io.TeeReader(content, u.hash))
-	u.size, u.hashed = u.size+n, u.hashed+n
-	if writeErr != nil {
-		u.hash = nil // of more than was written
-		return n, errors.Join(u.failed(writeErr), f.Sync())
+	n, readErr, writeErr := pump(ctx, io.NewOffsetWriter(f, offset), io.TeeReader(content, state.hash))
+	if writeErr != nil { // state is of more than was written
+		info, err := f.Stat()
+		if err != nil {
+			return n, errors.Join(u.failed(writeErr), u.failed(err))
+		}
+		u.size = info.Size() // WriteAt need not count what it wrote before it failed
+		return u.size - offset, u.failed(writeErr)
 	}
-	if n > 0 {
-		if err := f.Sync(); err != nil {
-			return n, errors.Join(readErr, u.failed(err))
-		}
-		if err := u.saveHash(context.WithoutCancel(ctx)); err != nil {
-			return n, errors.Join(readErr, err)
-		}
+	u.size += n
+	state.n = u.size
+	if err := u.keepHash(context.WithoutCancel(ctx), f, state); err != nil {
+		return n, errors.Join(readErr, err)
 	}
 	return n, readErr
+}
+
+// lost ends the upload because of err: the system could not make what was written
+// durable, says so only once, and may have forgotten it.
+func (u *upload) lost(ctx context.Context, err error) error {
+	return errors.Join(u.failed(err), u.end(context.WithoutCancel(ctx)))
 }
 
 func (u *upload) failed(err error) error { return failed(u.store.uploadKey(u.id), err) }
@@ -170,7 +171,7 @@ func (u *upload) Commit(ctx context.Context, digest oras.Digest) (err error) {
 		return errors.Join(err, u.end(ctx))
 	}
 	if err := f.Sync(); err != nil {
-		return u.failed(err)
+		return u.lost(ctx, err)
 	}
 	key := u.store.blobKey(digest)
 	if _, err := u.store.bucket.Size(ctx, key); err == nil {
@@ -190,10 +191,12 @@ func (u *upload) sum(ctx context.Context, f File, a oras.Algorithm) (oras.Digest
 		err := u.readInto(ctx, h, f, 0)
 		return a.Sum(h), err
 	}
-	if err := u.catchUp(ctx, f); err != nil {
+	state, err := u.catchUp(ctx, f)
+	if err != nil {
 		return oras.Digest{}, err
 	}
-	return a.Sum(u.hash), nil
+	u.store.registry.hashes.put(u.store.uploadKey(u.id), state) // for another try
+	return a.Sum(state.hash), nil
 }
 
 func (u *upload) Abort(ctx context.Context) error {
@@ -217,15 +220,11 @@ func (s *Store) sweepUploads(ctx context.Context, b grower) error {
 	prefix := s.uploadKey("")
 	return s.bucket.List(ctx, prefix, "", func(keys []string) error {
 		for _, key := range keys {
-			id, isHash := strings.CutSuffix(strings.TrimPrefix(key, prefix), hashSuffix)
-			over, err := s.givenUp(ctx, b, s.uploadKey(id), isHash)
-			if err != nil {
-				return err
+			sweep := s.sweepUpload
+			if strings.HasSuffix(key, hashSuffix) {
+				sweep = s.sweepHash
 			}
-			if !over {
-				continue
-			}
-			if err := remove(ctx, s.bucket, key); err != nil {
+			if err := sweep(ctx, b, key); err != nil {
 				return err
 			}
 		}
@@ -233,24 +232,34 @@ func (s *Store) sweepUploads(ctx context.Context, b grower) error {
 	})
 }
 
-// givenUp reports whether the upload key has ended or, if so is not enough, had
-// its last byte too long ago.
-func (s *Store) givenUp(ctx context.Context, b grower, key string, ended bool) (bool, error) {
-	if ended {
-		_, err := s.bucket.Size(ctx, key)
-		if errors.Is(err, oras.ErrNotFound) {
-			return true, nil
-		}
-		return false, err
+// sweepUpload removes the upload key if its last byte came too long ago, and
+// nobody has it open.
+func (s *Store) sweepUpload(ctx context.Context, b grower, key string) error {
+	done := s.registry.locks.try(key)
+	if done == nil {
+		return nil
 	}
+	defer done()
 	f, err := b.Open(ctx, key)
 	if err != nil {
-		return false, nil // somebody is writing to it, or it has ended since
+		return nil // another process has it open, or it has ended since
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return false, failed(key, err)
+		return failed(key, err)
 	}
-	return time.Since(info.ModTime()) > uploadAge, nil
+	if time.Since(info.ModTime()) < uploadAge {
+		return nil
+	}
+	return remove(ctx, s.bucket, key)
+}
+
+// sweepHash removes the object key, the hash of an upload, if that has ended.
+func (s *Store) sweepHash(ctx context.Context, _ grower, key string) error {
+	_, err := s.bucket.Size(ctx, strings.TrimSuffix(key, hashSuffix))
+	if errors.Is(err, oras.ErrNotFound) {
+		return remove(ctx, s.bucket, key)
+	}
+	return err
 }

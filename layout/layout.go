@@ -141,6 +141,9 @@ func newStore(name string, fsys fs.FS, closeFS func() error) *Store {
 
 // invalid says of which layout err is.
 func (s *Store) invalid(err error) error {
+	if p, ok := err.(*fs.PathError); ok {
+		err = fmt.Errorf("%s: %w", p.Path, p.Err) // its operation is that of a system call
+	}
 	err = fmt.Errorf("invalid OCI Image Layout: %w", err)
 	if s.name == "" {
 		return err

@@ -68,13 +68,6 @@ func (b *body) stop() error {
 	return b.err
 }
 
-// resent reports whether, before it was stopped, the body was sent more than once.
-func (b *body) resent() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.sending > 2
-}
-
 type sending struct {
 	*body
 	number int

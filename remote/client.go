@@ -36,13 +36,7 @@ type client struct {
 }
 
 func newClient(host string, opts *Options) *client {
-	base := &url.URL{Scheme: "https", Host: host}
-	if host == "docker.io" {
-		base.Host = "registry-1.docker.io"
-	}
-	if opts.PlainHTTP {
-		base.Scheme = "http"
-	}
+	base := opts.URL(host)
 	c := &client{
 		base:   base.String(),
 		origin: wire.Origin(base),

@@ -66,6 +66,19 @@ type Options struct {
 	IdleTimeout time.Duration
 }
 
+// URL returns scheme and host at which the registry called host is reached: its
+// own or, for docker.io, registry-1.docker.io, as is the custom.
+func (o *Options) URL(host string) *url.URL {
+	u := &url.URL{Scheme: "https", Host: host}
+	if host == "docker.io" {
+		u.Host = "registry-1.docker.io"
+	}
+	if o != nil && o.PlainHTTP {
+		u.Scheme = "http"
+	}
+	return u
+}
+
 // A ReferrersMode is a way to find and keep referrers.
 type ReferrersMode int
 
@@ -87,8 +100,7 @@ type Registry struct {
 var _ oras.Registry = (*Registry)(nil)
 
 // NewRegistry returns the registry at host[:port]; text that is not that is
-// oras.ErrReference. No request is made. docker.io is reached at
-// registry-1.docker.io, as is the custom.
+// oras.ErrReference. No request is made.
 func NewRegistry(host string, opts *Options) (*Registry, error) {
 	if err := oras.CheckRegistry(host); err != nil {
 		return nil, err

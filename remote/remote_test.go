@@ -9,9 +9,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/auth"
 	"github.com/c73062ad/oras/memory"
 	"github.com/c73062ad/oras/remote"
 	"github.com/c73062ad/oras/server"
@@ -75,6 +77,32 @@ func TestStoreHTTP2(t *testing.T) {
 			t.Fatal(err)
 		}
 		return r
+	})
+}
+
+// A store behind a login, and a registry that now and then is too busy, is a store
+// all the same, with what package auth has.
+func TestStoreBehindLogin(t *testing.T) {
+	authorize := func(r *http.Request, _ server.Access) error {
+		if user, password, _ := r.BasicAuth(); user != "me" || password != "secret" {
+			return oras.ErrUnauthorized
+		}
+		return nil
+	}
+	var requests atomic.Int64
+	storetest.Test(t, func(t *testing.T) oras.Store {
+		host := serve(t, before(server.New(memory.NewRegistry(), &server.Options{Authorize: authorize}), func(w http.ResponseWriter, r *http.Request) bool {
+			if requests.Add(1)%500 != 7 {
+				return false
+			}
+			io.CopyN(io.Discard, r.Body, 10)
+			w.WriteHeader(http.StatusTooManyRequests)
+			return true
+		}))
+		opts := remote.Options{PlainHTTP: true}
+		source := auth.Static(host, auth.Credential{Username: "me", Password: "secret"})
+		opts.Transport = auth.NewTransport(opts.URL(host), source, &auth.Options{Base: &auth.Retry{Base: remote.NewTransport()}})
+		return open(t, host, opts)
 	})
 }
 

@@ -35,6 +35,7 @@ type upload struct {
 	unsure   bool     // size may be 0 or 1: a Range cannot say that there is nothing
 	chunk    int64    // bytes to send at a time
 	least    int64    // bytes the registry wants in each chunk but the last
+	sole     bool     // nobody else can know of it
 	ended    bool
 }
 
@@ -256,7 +257,9 @@ func fill(p *[]byte, content io.Reader, limit int) (n int, err error) {
 }
 
 // send sends data and returns how much of it the registry keeps. What a request
-// that failed did all the same, the registry is asked.
+// that failed did all the same, the registry is asked. That an upload does not go
+// on where it should may be because the transport sent a chunk twice, or because
+// somebody else was first, which is an error.
 func (u *upload) send(ctx context.Context, data []byte) (kept int64, err error) {
 	failures := 0
 	for len(data) > 0 {
@@ -271,7 +274,7 @@ func (u *upload) send(ctx context.Context, data []byte) (kept int64, err error) 
 			}
 			cancel()
 		}
-		if u.size > before && u.size <= before+n && (err == nil || failures > 0 || b.resent() || !refusedRange(err)) {
+		if u.size > before && u.size <= before+n && (err == nil || failures > 0 || u.sole || !refusedRange(err)) {
 			kept += u.size - before
 			data = data[u.size-before:]
 			failures = 0
@@ -362,6 +365,7 @@ func (u *upload) put(ctx context.Context, d oras.Digest, rest *body) error {
 // finish makes content, which is whole or else goes in chunks, the blob d. The
 // upload is over then, one way or the other.
 func (u *upload) finish(ctx context.Context, d oras.Digest, whole *body, content io.Reader) error {
+	u.sole = true
 	var err error
 	if whole == nil {
 		_, err = u.Append(ctx, 0, content)

@@ -241,3 +241,29 @@ func TestUploadIDs(t *testing.T) {
 		t.Errorf("request to %s", r.URL)
 	}
 }
+
+// A chunk that the transport sent twice, because the answer to the first was lost,
+// is there once.
+func TestPushChunkTwice(t *testing.T) {
+	data, desc := content(t, 9<<20)
+	twice := 0
+	repo := open(t, serve(t, inMemory()), remote.Options{Transport: tripper(func(r *http.Request) (*http.Response, error) {
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil || r.Method != http.MethodPatch {
+			return resp, err
+		}
+		twice++
+		resp.Body.Close()
+		again := r.Clone(r.Context())
+		if again.Body, err = r.GetBody(); err != nil {
+			return nil, err
+		}
+		return http.DefaultTransport.RoundTrip(again)
+	})})
+	if err := oras.Push(t.Context(), repo, desc, onlyReader(data)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := fetch(t.Context(), repo, desc); err != nil || !bytes.Equal(got, data) || twice != 2 {
+		t.Fatalf("%d bytes, %d chunks, %v", len(got), twice, err)
+	}
+}

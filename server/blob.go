@@ -18,19 +18,22 @@ import (
 const maxRanges = 64
 
 func (s *server) getBlob(w http.ResponseWriter, r *request) error {
-	ctx, target := r.http.Context(), oras.Descriptor{Digest: r.Digest.OCI()}
-	content, err := r.store.Fetch(ctx, target)
+	var content io.ReadCloser
+	err := r.look(func() (err error) {
+		content, err = r.store.Fetch(r.http.Context(), oras.Descriptor{Digest: r.Digest.OCI()})
+		return err
+	})
 	if err != nil {
-		return absent(ctx, r.store, target, err)
+		return err
 	}
 	defer content.Close()
 	seeker, ok := content.(io.ReadSeeker)
 	if ok {
 		return serveContent(w, r, seeker)
 	}
-	desc, err := r.store.Resolve(ctx, r.Digest.String())
+	desc, err := r.resolve()
 	if err != nil {
-		return absent(ctx, r.store, target, err)
+		return err
 	}
 	return serveContent(w, r, stream(r, content, desc.Size))
 }
@@ -53,19 +56,28 @@ func (s *server) deleteBlob(w http.ResponseWriter, r *request) error {
 	if oras.IsManifest(desc.MediaType) {
 		return fmt.Errorf("%s is a manifest, to be deleted as such: %w", r.Digest, oras.ErrUnsupported)
 	}
-	if err := r.store.Delete(r.http.Context(), desc); err != nil {
-		return absent(r.http.Context(), r.store, desc, err)
+	return r.delete(w, desc)
+}
+
+func (r *request) delete(w http.ResponseWriter, desc oras.Descriptor) error {
+	if err := r.look(func() error { return r.store.Delete(r.http.Context(), desc) }); err != nil {
+		return err
 	}
 	return done(w, http.StatusAccepted)
 }
 
-// resolve returns the descriptor of r.Digest.
-func (r *request) resolve() (oras.Descriptor, error) {
-	desc, err := r.store.Resolve(r.http.Context(), r.Digest.String())
-	if err != nil {
-		err = absent(r.http.Context(), r.store, oras.Descriptor{Digest: r.Digest.OCI()}, err)
-	}
+// resolve returns the descriptor of what r is about.
+func (r *request) resolve() (desc oras.Descriptor, err error) {
+	err = r.look(func() error {
+		desc, err = r.store.Resolve(r.http.Context(), r.reference())
+		return err
+	})
 	return desc, err
+}
+
+// look is look for r.Digest.
+func (r *request) look(do func() error) error {
+	return look(r.http.Context(), r.store, r.Digest, do)
 }
 
 // stream returns content of size bytes that cannot be seeked, for serveContent:

@@ -85,7 +85,7 @@ func (s *server) fail(w *answer, r *request, err error) {
 		h.Set("Retry-After", "1")
 	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge:
 		h.Set("Connection", "close")
-	case http.StatusInternalServerError:
+	case http.StatusInternalServerError, http.StatusInsufficientStorage:
 		s.log(r, "request failed", err)
 	}
 	if err := reply(w, status, "application/json", wire.ErrorBody(entry)); err != nil {
@@ -115,6 +115,9 @@ func (s *server) judge(r *request, err error) (int, wire.Error) {
 		return a.status, wire.Error{Code: a.code, Message: err.Error()}
 	}
 	// Its text may say what is nobody's business outside.
+	if errors.Is(err, syscall.ENOSPC) {
+		return http.StatusInsufficientStorage, wire.Error{Code: wire.CodeUnknown, Message: "the registry's storage is full"}
+	}
 	return http.StatusInternalServerError, wire.Error{Code: wire.CodeUnknown, Message: "internal error"}
 }
 
@@ -153,15 +156,23 @@ func vanished(ctx context.Context, err error) bool {
 		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// absent returns err, which came of looking for desc in the store. If it is of no
-// known kind, because the store has kinds of its own, and the content is not
-// there, it becomes [oras.ErrNotFound].
-func absent(ctx context.Context, store oras.Store, desc oras.Descriptor, err error) error {
-	if oras.Kind(err) != nil {
-		return err
+// look does what looks for the content d in a store; a zero d is none. If its error
+// is of no known kind, because the store has kinds of its own, and the content is
+// not there, that is [oras.ErrNotFound]. If it is there, it may have come since.
+func look(ctx context.Context, store oras.Store, d oras.Digest, do func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := do()
+		if err == nil || oras.Kind(err) != nil || d.IsZero() || attempt == maxLooks {
+			return err
+		}
+		exists, e := store.Exists(ctx, oras.Descriptor{Digest: d.OCI()})
+		if e != nil {
+			return err
+		}
+		if !exists {
+			return fmt.Errorf("%s: %w", d, oras.ErrNotFound)
+		}
 	}
-	if exists, e := store.Exists(ctx, desc); e == nil && !exists {
-		return fmt.Errorf("%s: %w", desc.Digest, oras.ErrNotFound)
-	}
-	return err
 }
+
+const maxLooks = 5

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"mime"
 	"mime/multipart"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -488,6 +490,12 @@ func (s broken) Fetch(ctx context.Context, target oras.Descriptor) (io.ReadClose
 
 func (s broken) Push(context.Context, oras.Descriptor, io.Reader) error { return errDisk }
 
+type fullDisk struct{ oras.Store }
+
+func (s fullDisk) Push(context.Context, oras.Descriptor, io.Reader) error {
+	return &fs.PathError{Op: "write", Path: "/secret/path", Err: syscall.ENOSPC}
+}
+
 type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errDisk }
@@ -517,6 +525,9 @@ func TestStoreFails(t *testing.T) {
 	if text := told.String(); !strings.Contains(text, "answer broke off") {
 		t.Errorf("log: %s", text)
 	}
+
+	full := serve(t, wrapped{reg, func(s oras.Store) oras.Store { return fullDisk{s} }}, &server.Options{ErrorLog: told.logger()})
+	full.want("507 UNKNOWN", "PUT", "/v2/team/hello/manifests/v1", image("x"), imageType)
 
 	missing := serve(t, memory.NewRegistry(), &server.Options{TempDir: t.TempDir() + "/gone", ErrorLog: told.logger()})
 	missing.want("500", "PATCH", missing.begin("team/hello"), []byte("x"))

@@ -6,7 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strings"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/internal/wire"
@@ -172,17 +173,17 @@ type referrers struct {
 	entries  []json.RawMessage // of the same index
 	more     bool
 	shuffled bool // the store has another order, so all of them must be seen
-	previous string
+	previous digest.Digest
 }
 
 // add takes in what the store gives next. It ends the list when the page is full.
 func (p *referrers) add(descs []oras.Descriptor) error {
-	descs = slices.Clone(descs)
-	slices.SortFunc(descs, func(a, b oras.Descriptor) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
+	for _, desc := range descs {
+		p.shuffled = p.shuffled || desc.Digest < p.previous
+		p.previous = desc.Digest
+	}
 	for _, desc := range descs {
 		digest := desc.Digest.String()
-		p.shuffled = p.shuffled || digest < p.previous
-		p.previous = digest
 		if digest <= p.last {
 			continue
 		}

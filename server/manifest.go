@@ -17,9 +17,14 @@ import (
 const maxTags = 100
 
 func (s *server) getManifest(w http.ResponseWriter, r *request) error {
-	desc, content, err := oras.FetchTagged(r.http.Context(), r.store, r.reference())
+	var desc oras.Descriptor
+	var content io.ReadCloser
+	err := r.look(func() (err error) {
+		desc, content, err = oras.FetchTagged(r.http.Context(), r.store, r.reference())
+		return err
+	})
 	if err != nil {
-		return r.noManifest(err)
+		return err
 	}
 	defer content.Close()
 	if err := r.isManifest(desc); err != nil {
@@ -52,18 +57,11 @@ func (r *request) reference() string {
 
 // resolveManifest returns the manifest that r is about.
 func (r *request) resolveManifest() (oras.Descriptor, error) {
-	desc, err := r.store.Resolve(r.http.Context(), r.reference())
+	desc, err := r.resolve()
 	if err != nil {
-		return desc, r.noManifest(err)
+		return desc, err
 	}
 	return desc, r.isManifest(desc)
-}
-
-func (r *request) noManifest(err error) error {
-	if r.Digest.IsZero() {
-		return err
-	}
-	return absent(r.http.Context(), r.store, oras.Descriptor{Digest: r.Digest.OCI()}, err)
 }
 
 // isManifest lets r.Digest be that of desc, unless it is a blob: no blob is served
@@ -166,9 +164,8 @@ func manifestType(contentType string, data []byte) string {
 }
 
 func (s *server) deleteManifest(w http.ResponseWriter, r *request) error {
-	ctx := r.http.Context()
 	if r.Tag != "" {
-		if err := r.store.Untag(ctx, r.Tag); err != nil {
+		if err := r.store.Untag(r.http.Context(), r.Tag); err != nil {
 			return err
 		}
 		return done(w, http.StatusAccepted)
@@ -177,8 +174,5 @@ func (s *server) deleteManifest(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := r.store.Delete(ctx, desc); err != nil {
-		return absent(ctx, r.store, desc, err)
-	}
-	return done(w, http.StatusAccepted)
+	return r.delete(w, desc)
 }

@@ -54,8 +54,8 @@ type Options struct {
 	// moves. It needs a ResponseWriter with deadlines, as that of [http.Server].
 	IdleTimeout time.Duration
 
-	// ErrorLog is told the causes of answers with status 500, and of answers
-	// that broke off; nil means [slog.Default].
+	// ErrorLog is told the causes of answers with status 500 or 507, and of
+	// answers that broke off; nil means [slog.Default].
 	ErrorLog *slog.Logger
 }
 

@@ -463,3 +463,25 @@ func TestPing(t *testing.T) {
 		}
 	})
 }
+
+// TestUploadMoves: an upload goes on at another server of the same registry, as
+// after a restart.
+func TestUploadMoves(t *testing.T) {
+	reg := registries["bucket"](t)
+	one, two := serve(t, reg, nil), serve(t, reg, nil)
+	data := random(30_000)
+	digest := oras.SHA256.Digest(data).String()
+	location := one.want("202", "PATCH", one.begin("team/hello"), data[:10_000]).Header.Get("Location")
+	two.want("204", "GET", location, nil).header(t, "Range", "0-9999")
+	location = two.want("202", "PATCH", location, data[10_000:20_000], "Content-Range: 10000-19999").Header.Get("Location")
+	one.want("202", "PATCH", location, data[20_000:25_000], "Content-Range: 20000-24999")
+	two.want("204", "GET", location, nil).header(t, "Range", "0-24999")
+	a := two.want("416 BLOB_UPLOAD_INVALID", "PATCH", location, data[20_000:25_000], "Content-Range: 20000-24999")
+	a.header(t, "Range", "0-24999")
+	one.want("202", "PATCH", location, data[25_000:26_000])
+	two.want("416", "PATCH", location, data[25_000:]) // it thought there were 25,000
+	two.want("201", "PUT", location+"?digest="+digest, data[26_000:], "Content-Range: 26000-29999")
+	one.want("404 BLOB_UPLOAD_UNKNOWN", "GET", location, nil)
+	two.want("404 BLOB_UPLOAD_UNKNOWN", "PATCH", location, data)
+	two.pulls("/v2/team/hello/blobs/"+digest, digest, data)
+}

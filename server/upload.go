@@ -92,6 +92,22 @@ func (s *server) session(r *request) (*session, error) {
 	return s.uploads.add(&session{repository: r.Repository, id: r.UploadID, upload: u})
 }
 
+// refresh looks again at how far an upload has come that the store knows: others
+// may have gone on with it, by another server.
+func (up *session) refresh(r *request) error {
+	if up.upload == nil || up.upload.ID() == "" {
+		return nil
+	}
+	u, err := oras.OpenUpload(r.http.Context(), r.store, up.upload.ID())
+	if err != nil {
+		return err
+	}
+	if u.Size() != up.upload.Size() {
+		u, up.upload = up.upload, u
+	}
+	return u.Close()
+}
+
 // size returns how many bytes have arrived.
 func (up *session) size() int64 {
 	if up.upload == nil {
@@ -115,6 +131,9 @@ func (s *server) getUpload(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	defer s.uploads.release(up)
+	if err := up.refresh(r); err != nil {
+		return err
+	}
 	up.describe(w)
 	return done(w, http.StatusNoContent)
 }
@@ -138,6 +157,12 @@ func (s *server) patchUpload(w http.ResponseWriter, r *request) error {
 func (s *server) receive(r *request, up *session) error {
 	ctx := r.http.Context()
 	offset, err := chunk(r, up.size())
+	if errors.Is(err, errChunk) {
+		if err := up.refresh(r); err != nil {
+			return err
+		}
+		offset, err = chunk(r, up.size())
+	}
 	if err != nil {
 		return err
 	}
@@ -197,13 +222,13 @@ func (s *server) putUpload(w http.ResponseWriter, r *request) error {
 // upload that was broken off, or whose last chunk is out of order, goes on.
 func (s *server) finish(r *request, up *session) (err error) {
 	switch {
-	case up.upload == nil && r.http.ContentLength > 0:
+	case up.upload == nil && r.http.ContentLength >= 0: // it is all there is
 		if _, err = chunk(r, 0); err != nil {
 			return err
 		}
 		err = pushBlob(r)
 	default:
-		if r.http.ContentLength != 0 || up.upload == nil {
+		if r.http.ContentLength != 0 {
 			if err = s.receive(r, up); err != nil {
 				return err
 			}
@@ -276,12 +301,15 @@ func (s *server) mountFrom(r *request, from string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	desc, err := source.Resolve(ctx, r.Mount.String())
+	var desc oras.Descriptor
+	err = look(ctx, source, r.Mount, func() (err error) {
+		desc, err = source.Resolve(ctx, r.Mount.String())
+		return err
+	})
+	if oras.Kind(err) == oras.ErrNotFound {
+		return false, nil
+	}
 	if err != nil {
-		err = absent(ctx, source, oras.Descriptor{Digest: r.Mount.OCI()}, err)
-		if oras.Kind(err) == oras.ErrNotFound {
-			err = nil
-		}
 		return false, err
 	}
 	desc = oras.Descriptor{MediaType: oras.MediaTypeBlob, Digest: desc.Digest, Size: desc.Size}

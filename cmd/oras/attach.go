@@ -66,32 +66,41 @@ Example - Attach in the OCI image layout directory "layout-dir":
 	return cmd
 }
 
-func (c *attachCommand) run(cmd *cobra.Command, con console, raw string, names []string) error {
-	ctx := cmd.Context()
+// parse checks arguments and flags, and returns the annotations.
+func (c *attachCommand) parse(cmd *cobra.Command, raw string, names []string) (map[string]map[string]string, error) {
 	if c.packFlags.config != "" && c.platform.text != "" {
-		return exclusive("config", "platform")
+		return nil, exclusive("config", "platform")
 	}
 	annotations, err := c.parseAnnotations()
-	if err == nil {
-		err = firstError(c.parseFormat, c.platform.parse, func() error { return c.checkPaths(names) },
-			func() error { return c.target.parse(raw) })
-	}
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if err := firstError(c.parseFormat, c.platform.parse, func() error { return c.checkPaths(names) },
+		func() error { return c.target.parse(raw) }); err != nil {
+		return nil, err
 	}
 	if c.reference() == "" {
 		question := ""
 		if len(names) == 0 {
 			question = "Are you missing an artifact reference to attach to? "
 		}
-		return noReference(cmd, raw, question)
+		return nil, noReference(cmd, raw, question)
 	}
 	if len(names) == 0 && len(annotations[annotationsOfManifest]) == 0 {
-		return &usageError{
+		return nil, &usageError{
 			err:   errNothingToAttach,
 			usage: usageLine(cmd),
 			hint:  fmt.Sprintf("To attach to an existing artifact, please provide files via argument or annotations via flag %q. Run %q for more options and examples", "--annotation", cmd.CommandPath()+" -h"),
 		}
+	}
+	return annotations, nil
+}
+
+func (c *attachCommand) run(cmd *cobra.Command, con console, raw string, names []string) error {
+	ctx := cmd.Context()
+	annotations, err := c.parse(cmd, raw, names)
+	if err != nil {
+		return err
 	}
 	env, err := newEnvironment(con, &c.commonFlags, &c.remoteFlags)
 	if err != nil {
@@ -102,13 +111,13 @@ func (c *attachCommand) run(cmd *cobra.Command, con console, raw string, names [
 		return err
 	}
 	defer files.Close()
-	dst, err := c.openWrite(ctx, env)
+	dst, err := c.openExisting(ctx, env)
 	if err != nil {
 		return err
 	}
 	subject, err := resolve(ctx, dst, c.reference(), c.platform.platform)
 	if err != nil {
-		return env.explain(&c.remoteFlags, err)
+		return c.explain(env, err)
 	}
 	out := newTextOutput(con, &c.formatFlags, &c.commonFlags, pushVerbs)
 	opts := &oras.PackOptions{
@@ -127,7 +136,7 @@ func (c *attachCommand) run(cmd *cobra.Command, con console, raw string, names [
 	}
 	desc, err := packAndPush(ctx, files, dst, opts, &c.packFlags, nil, out)
 	if err != nil {
-		return env.explain(&c.remoteFlags, err)
+		return c.explain(env, err)
 	}
 	r := attachResult{*newPushResult(&c.target, desc), subject}
 	r.ReferenceAsTags = nil // what is attached has no tag

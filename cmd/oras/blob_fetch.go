@@ -73,11 +73,11 @@ func (c *blobFetchCommand) run(cmd *cobra.Command, con console, raw string) erro
 	}
 	desc, err := src.Resolve(ctx, c.digest.String())
 	if err != nil {
-		return env.explain(&c.remoteFlags, err)
+		return c.explain(env, err)
 	}
 	if c.output != "" {
 		if err := c.fetch(ctx, con, src, desc); err != nil {
-			return env.explain(&c.remoteFlags, err)
+			return c.explain(env, err)
 		}
 	}
 	if c.descriptor {
@@ -100,11 +100,5 @@ func (c *blobFetchCommand) fetch(ctx context.Context, con console, src store, de
 	if c.output == "-" {
 		return write(con.out)
 	}
-	status := newStatus(con.out, pullVerbs, !c.descriptor)
-	status.event(oras.Event{Kind: oras.Reading, Descriptor: desc})
-	if err := writeNew(c.output, write); err != nil {
-		return err
-	}
-	status.event(oras.Event{Kind: oras.Copied, Descriptor: desc})
-	return nil
+	return writeNew(c.output, write)
 }

@@ -66,11 +66,14 @@ func (c *blobPushCommand) run(cmd *cobra.Command, con console, raw, path string)
 	if path == "-" && c.size < 0 {
 		return errors.New("`--size` must be provided if the blob is read from stdin")
 	}
+	if len(c.tags) > 0 {
+		return hint(fmt.Errorf("%q: a blob cannot have a tag", raw), "Leave it out, or say the digest that is expected: <name>@<digest>")
+	}
 	env, err := newEnvironment(con, &c.commonFlags, &c.remoteFlags)
 	if err != nil {
 		return err
 	}
-	content, desc, err := c.open(con, path)
+	content, desc, err := c.open(ctx, con, path)
 	if err != nil {
 		return err
 	}
@@ -84,7 +87,7 @@ func (c *blobPushCommand) run(cmd *cobra.Command, con console, raw, path string)
 		status.verbs = nil
 	}
 	if err := c.push(ctx, dst, desc, content, status); err != nil {
-		return env.explain(&c.remoteFlags, err)
+		return c.explain(env, err)
 	}
 	if c.descriptor {
 		return writeCompact(con.out, desc, c.pretty)
@@ -96,63 +99,78 @@ func (c *blobPushCommand) run(cmd *cobra.Command, con console, raw, path string)
 
 // open opens the content and returns its descriptor, checked against what the
 // flags and the reference say.
-func (c *blobPushCommand) open(con console, path string) (io.ReadCloser, oras.Descriptor, error) {
+func (c *blobPushCommand) open(ctx context.Context, con console, path string) (io.ReadCloser, oras.Descriptor, error) {
 	desc := oras.Descriptor{MediaType: c.mediaType, Digest: c.digest.OCI(), Size: c.size}
-	file, err := os.Open(path)
-	if path == "-" {
-		// A digest that is not given has to be found before the push, so
-		// what arrives is kept.
-		if !c.digest.IsZero() {
-			return io.NopCloser(con.in), desc, nil
-		}
-		file, err = spool(con.in, c.size)
+	var file io.ReadSeekCloser
+	var err error
+	switch {
+	case path != "-":
+		file, err = os.Open(path)
+	case !c.digest.IsZero():
+		return io.NopCloser(con.stdin(ctx)), desc, nil // the push verifies it
+	default: // the digest has to be found before the push, so what arrives is kept
+		file, err = spool(con.stdin(ctx), c.size)
 	}
 	if err != nil {
 		return nil, desc, err
 	}
+	if err := c.describe(file, &desc); err != nil {
+		file.Close()
+		return nil, desc, err
+	}
+	return file, desc, nil
+}
+
+// describe completes desc with what file holds, and rewinds it.
+func (c *blobPushCommand) describe(file io.ReadSeeker, desc *oras.Descriptor) error {
 	algorithm := oras.SHA256
 	if !c.digest.IsZero() {
 		algorithm = c.digest.Algorithm()
 	}
 	h := algorithm.New()
 	n, err := io.Copy(h, file)
-	if err == nil {
-		_, err = file.Seek(0, io.SeekStart)
+	if err != nil {
+		return err
 	}
 	digest := algorithm.Sum(h)
-	switch {
-	case err != nil:
-	case c.size >= 0 && c.size != n:
-		err = fmt.Errorf("input size %d does not match the actual content size %d", c.size, n)
-	case !c.digest.IsZero() && digest != c.digest:
-		err = fmt.Errorf("input digest %s does not match the actual content digest %s", c.digest, digest)
-	default:
-		desc.Digest, desc.Size = digest.OCI(), n
-		return file, desc, nil
+	if c.size >= 0 && c.size != n {
+		return fmt.Errorf("input size %d does not match the actual content size %d", c.size, n)
 	}
-	file.Close()
-	return nil, desc, err
+	if !c.digest.IsZero() && digest != c.digest {
+		return fmt.Errorf("input digest %s does not match the actual content digest %s", c.digest, digest)
+	}
+	desc.Digest, desc.Size = digest.OCI(), n
+	_, err = file.Seek(0, io.SeekStart)
+	return err
 }
 
-// spool keeps what r holds, size bytes and one to see that it is more, in a file
-// without a name.
-func spool(r io.Reader, size int64) (*os.File, error) {
+// spool keeps what r holds, size bytes and one to see that it is more, in a
+// temporary file.
+func spool(r io.Reader, size int64) (io.ReadSeekCloser, error) {
 	file, err := os.CreateTemp("", "oras-blob-*")
 	if err != nil {
 		return nil, err
 	}
-	err = os.Remove(file.Name())
-	if err == nil {
-		_, err = io.Copy(file, io.LimitReader(r, size+1))
-	}
+	os.Remove(file.Name()) // where open files can be removed; else Close does
+	kept := &spooled{file}
+	_, err = io.Copy(file, io.LimitReader(r, size+1))
 	if err == nil {
 		_, err = file.Seek(0, io.SeekStart)
 	}
 	if err != nil {
-		file.Close()
+		kept.Close()
 		return nil, err
 	}
-	return file, nil
+	return kept, nil
+}
+
+// A spooled file goes when it is closed.
+type spooled struct{ *os.File }
+
+func (s *spooled) Close() error {
+	err := s.File.Close()
+	os.Remove(s.Name())
+	return err
 }
 
 func (c *blobPushCommand) push(ctx context.Context, dst store, desc oras.Descriptor, content io.Reader, status *status) error {

@@ -99,12 +99,12 @@ func (e *environment) registry(f *remoteFlags, host string) (*remote.Registry, e
 }
 
 // repository returns the client of a repository.
-func (e *environment) repository(f *remoteFlags, ref oras.Reference) (store, error) {
+func (e *environment) repository(ctx context.Context, f *remoteFlags, ref oras.Reference) (store, error) {
 	r, err := e.registry(f, ref.Registry)
 	if err != nil {
 		return nil, err
 	}
-	return r.Repository(context.Background(), ref.Repository)
+	return r.Repository(ctx, ref.Repository)
 }
 
 // transport returns what requests are sent through, below the login: the

@@ -87,12 +87,7 @@ func (c *copyCommand) run(cmd *cobra.Command, con console, from, to string) erro
 	if err != nil {
 		return err
 	}
-	dst, err := c.to.openWrite(ctx, env)
-	if err != nil {
-		return err
-	}
-	out := newTextOutput(con, nil, &c.commonFlags, copyVerbs)
-	desc, err := c.copy(ctx, src, dst, out)
+	desc, err := c.copy(ctx, env, src, newTextOutput(con, nil, &c.commonFlags, copyVerbs))
 	if err != nil {
 		return c.explain(env, err)
 	}
@@ -102,15 +97,7 @@ func (c *copyCommand) run(cmd *cobra.Command, con console, from, to string) erro
 	return (&copyResult{&c.from, &c.to, string(desc.Digest)}).text(con.out)
 }
 
-func (c *copyCommand) copy(ctx context.Context, src, dst store, out *textOutput) (oras.Descriptor, error) {
-	reference := c.from.reference()
-	if c.recursive || len(c.to.tags) == 0 {
-		desc, err := resolve(ctx, src, reference, c.platform.platform)
-		if err != nil {
-			return desc, fmt.Errorf("failed to resolve %s: %w", reference, err)
-		}
-		reference = string(desc.Digest)
-	}
+func (c *copyCommand) copy(ctx context.Context, env *environment, src store, out *textOutput) (oras.Descriptor, error) {
 	opts := &oras.CopyOptions{
 		Tags:        c.to.tags,
 		Concurrency: concurrency(c.concurrency),
@@ -121,20 +108,53 @@ func (c *copyCommand) copy(ctx context.Context, src, dst store, out *textOutput)
 	if !c.from.isLayout() && !c.to.isLayout() && c.from.ref.Registry == c.to.ref.Registry && c.from.ref.Repository != c.to.ref.Repository {
 		opts.MountFrom = c.from.ref.Repository
 	}
+	reference := c.from.reference()
+	if c.recursive || len(c.to.tags) == 0 || !c.to.digest.IsZero() || c.to.isLayout() {
+		desc, err := c.find(ctx, src)
+		if err != nil {
+			return desc, err
+		}
+		reference, opts.Platform = string(desc.Digest), nil
+	}
+	dst, err := c.to.openWrite(ctx, env)
+	if err != nil {
+		return oras.Descriptor{}, err
+	}
 	return oras.Copy(ctx, src, reference, dst, opts)
+}
+
+// find resolves the source before the copy proper, so that nothing is made at the
+// target for what is not there. As scripts know it, errors then name a side only
+// if there is a tag to copy to.
+func (c *copyCommand) find(ctx context.Context, src store) (oras.Descriptor, error) {
+	reference := c.from.reference()
+	desc, err := resolve(ctx, src, reference, c.platform.platform)
+	switch {
+	case err != nil && (c.recursive || len(c.to.tags) == 0):
+		if reference == "" {
+			reference = c.from.raw
+		}
+		return desc, fmt.Errorf("failed to resolve %s: %w", reference, err)
+	case err != nil:
+		return desc, &oras.CopyError{Err: err}
+	case !c.to.digest.IsZero() && c.to.digest.OCI() != desc.Digest:
+		return desc, hint(fmt.Errorf("%q: what is copied has another digest, %s", c.to.raw, desc.Digest),
+			"Copy to a tag, or leave out the digest: content keeps its own")
+	}
+	return desc, nil
 }
 
 // explain says which side an error of the copy comes from.
 func (c *copyCommand) explain(env *environment, err error) error {
 	var side *oras.CopyError
 	if !errors.As(err, &side) {
-		return env.explain(&c.from.remoteFlags, err)
+		return c.from.explain(env, err)
 	}
 	t, name := &c.from, "source"
 	if side.AtTarget {
 		t, name = &c.to, "destination"
 	}
-	err = env.explain(&t.remoteFlags, side.Err)
+	err = t.explain(env, side.Err)
 	if t.isLayout() {
 		return &prefixError{fmt.Sprintf("Error from %s OCI layout for %q:", name, t.raw), err}
 	}

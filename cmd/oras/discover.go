@@ -112,7 +112,7 @@ func (c *discoverCommand) run(cmd *cobra.Command, con console, raw string) error
 	}
 	r, err := c.discover(ctx, src)
 	if err != nil {
-		return env.explain(&c.remoteFlags, err)
+		return c.explain(env, err)
 	}
 	if old {
 		r.References = r.Referrers
@@ -125,51 +125,58 @@ func (c *discoverCommand) discover(ctx context.Context, src store) (*discoverRes
 	if err != nil {
 		return nil, err
 	}
-	depth := c.depth
-	if depth == 0 {
-		depth = maxDiscoverDepth
-	} else if c.formatFlags.value == formatTable.name {
-		depth = 1
-	}
-	w := walk{command: c, src: src, seen: map[string]bool{string(root.Digest): true}}
-	referrers, err := w.referrers(ctx, root, depth)
-	if err != nil {
-		return nil, err
+	w := walk{command: c, src: src, seen: map[string]bool{string(root.Digest): true}, depth: c.depth}
+	if c.formatFlags.value == formatTable.name {
+		w.depth = 1
 	}
 	node := newDiscovered(&c.target, root)
-	node.Referrers = referrers
+	if node.Referrers, err = w.referrers(ctx, root, 0); err != nil {
+		return nil, err
+	}
 	return &discoverResult{discovered: node, command: c}, nil
 }
 
-// maxDiscoverDepth ends what a registry could make endless.
-const maxDiscoverDepth = 100
+// Limits on what a registry could make endless, those of [oras.Copy].
+const (
+	maxDiscoverDepth = 100
+	maxDiscovered    = 1_000_000
+)
 
 // A walk lists referrers of referrers.
 type walk struct {
 	command *discoverCommand
 	src     store
+	depth   int             // to which it goes; 0 is as deep as there are any
 	seen    map[string]bool // on the way from the root, so that no circle is walked
+	found   int
 }
 
-func (w *walk) referrers(ctx context.Context, node oras.Descriptor, depth int) ([]discovered, error) {
+// referrers lists those of node, which lies level below the root.
+func (w *walk) referrers(ctx context.Context, node oras.Descriptor, level int) ([]discovered, error) {
 	all := []discovered{}
-	if depth == 0 {
+	if w.depth > 0 && level == w.depth {
 		return all, nil
 	}
 	var found []oras.Descriptor
 	err := oras.Referrers(ctx, w.src, node, w.command.artifactType, func(page []oras.Descriptor) error {
 		found = append(found, page...)
+		if w.found += len(page); w.found > maxDiscovered {
+			return fmt.Errorf("more than %d referrers: %w", maxDiscovered, oras.ErrInvalid)
+		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	if len(found) > 0 && level == maxDiscoverDepth {
+		return nil, fmt.Errorf("%s: referrers of referrers to a depth of more than %d: %w", w.command.raw, maxDiscoverDepth, oras.ErrInvalid)
 	}
 	for _, desc := range found {
 		d := newDiscovered(&w.command.target, desc)
 		d.Referrers = []discovered{}
 		if digest := string(desc.Digest); !w.seen[digest] {
 			w.seen[digest] = true
-			if d.Referrers, err = w.referrers(ctx, desc, depth-1); err != nil {
+			if d.Referrers, err = w.referrers(ctx, desc, level+1); err != nil {
 				return nil, err
 			}
 			delete(w.seen, digest)

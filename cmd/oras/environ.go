@@ -12,10 +12,10 @@ import (
 // setFromEnvironment gives each flag that is not on the command line the value of
 // the environment variable ORAS_<FLAG>, if there is one: ORAS_CA_FILE for
 // --ca-file.
-func setFromEnvironment(cmd *cobra.Command, _ []string) (err error) {
+func setFromEnvironment(cmd *cobra.Command) (err error) {
 	fs := cmd.Flags()
 	fs.VisitAll(func(f *pflag.Flag) {
-		if f.Changed || f.Name == "help" || f.Deprecated != "" || err != nil {
+		if f.Changed || f.Name == "help" || f.Hidden || err != nil {
 			return
 		}
 		name := "ORAS_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))

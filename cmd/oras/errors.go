@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/auth"
+	"github.com/c73062ad/oras/file"
 	"github.com/c73062ad/oras/remote"
 )
 
@@ -41,16 +43,10 @@ const registryPrefix = "Error response from registry:"
 // explain returns what is printed of err: one line that names the thing and the
 // cause, then usage and way out where there are.
 func explain(cmd *cobra.Command, err error) string {
-	prefix, text := "Error:", err.Error()
-	var answer *remote.Error
-	if errors.As(err, &answer) {
+	prefix, text := "Error:", strings.TrimRight(err.Error(), "\n")
+	if answer := refusal(err); answer != nil {
 		prefix = registryPrefix
-		switch {
-		case errors.Is(err, oras.ErrNotFound) && len(answer.Reasons) == 0, strings.HasSuffix(text, oras.ErrNotFound.Error()):
-			// What was not found says more than the answer.
-		case len(answer.Reasons) > 0:
-			text = answer.Reason()
-		default:
+		if !strings.HasSuffix(text, oras.ErrNotFound.Error()) { // what was not found says more than the answer
 			text = answer.Error()
 		}
 	}
@@ -73,14 +69,35 @@ func explain(cmd *cobra.Command, err error) string {
 	return strings.Join(lines, "\n")
 }
 
+// refusal returns the answer of a registry, or of its token service, that err is
+// about, or nil.
+func refusal(err error) error {
+	var answer *remote.Error
+	var token *auth.ResponseError
+	switch {
+	case errors.As(err, &answer):
+		return answer
+	case errors.As(err, &token):
+		return token
+	}
+	return nil
+}
+
 // wayOut returns the hint for errors that come from below the commands.
 func wayOut(err error) string {
 	text := err.Error()
+	says := func(words string) bool { return strings.Contains(text, words) }
 	switch {
-	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
+	case errors.Is(err, file.ErrPathTraversal):
+		return "Pulling files outside of working directory is insecure and blocked by default. If you trust the content producer, use --allow-path-traversal to bypass this check."
+	case errors.Is(err, file.ErrOverwrite):
+		return "Use --output to pull into another directory, or leave out --keep-old-files to replace what is there"
+	case says("server gave HTTP response to HTTPS client"):
 		return "The registry speaks plain HTTP: use --plain-http if that is what you expect"
-	case strings.Contains(text, "certificate signed by unknown authority"):
+	case says("certificate signed by unknown authority"):
 		return "Use --ca-file to name the authority that signed the registry's certificate"
+	case says("connection refused"), says("actively refused"):
+		return "Nothing listens there: check the registry's name and port, and that it is running"
 	}
 	return ""
 }
@@ -104,3 +121,9 @@ func printable(text string) string {
 }
 
 func isControl(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+
+// oneLine is printable for text that must not become more than one line: that of
+// a status, say, which programs read.
+func oneLine(text string) string {
+	return strings.ReplaceAll(printable(text), "\n", `\x0a`)
+}

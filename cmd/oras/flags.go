@@ -29,9 +29,15 @@ func (f *commonFlags) register(fs *pflag.FlagSet) {
 
 func (f *commonFlags) registerVerbose(fs *pflag.FlagSet) {
 	fs.BoolVarP(&f.verbose, "verbose", "v", true, "show the status of content without a name")
-	// It stays out of help; the text about it is part of the contract.
-	fs.Lookup("verbose").Deprecated = "and will be removed in a future release."
 	fs.Lookup("verbose").Hidden = true
+}
+
+// noteDeprecated says of flags that were used and have had their time that they
+// will go. (pflag would say so between a command's results.)
+func noteDeprecated(cmd *cobra.Command) {
+	if cmd.Flags().Changed("verbose") {
+		fmt.Fprintln(cmd.ErrOrStderr(), "Flag --verbose has been deprecated, and will be removed in a future release.")
+	}
 }
 
 // ttyFlags are on commands that show progress or colours.
@@ -128,13 +134,13 @@ func (f *remoteFlags) check() error {
 }
 
 // readStdin reads what the flags say comes from standard input, and warns of
-// secrets that others can see.
+// secrets that others can see and that could come from there instead.
 func (f *remoteFlags) readStdin(con console) error {
-	if f.password != "" {
-		fmt.Fprintln(con.err, "WARNING! Using --"+f.prefix+"password via the CLI is insecure. Use --password-stdin.")
+	if f.password != "" && f.prefix == "" {
+		fmt.Fprintln(con.err, "WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
 	}
-	if f.identityToken != "" {
-		fmt.Fprintln(con.err, "WARNING! Using --"+f.prefix+"identity-token via the CLI is insecure. Use --identity-token-stdin.")
+	if f.identityToken != "" && f.prefix == "" {
+		fmt.Fprintln(con.err, "WARNING! Using --identity-token via the CLI is insecure. Use --identity-token-stdin.")
 	}
 	if !f.passwordStdin && !f.identityTokenStdin {
 		return nil
@@ -238,7 +244,7 @@ func (f *platformFlag) parse() (err error) {
 		return nil
 	}
 	if f.platform, err = oras.ParsePlatform(f.text); err != nil {
-		return fmt.Errorf("failed to parse platform %q: %w", f.text, err)
+		return fmt.Errorf("failed to parse platform %q: expecting os[/arch][/variant][:os_version] in --%s", f.text, f.name)
 	}
 	return nil
 }

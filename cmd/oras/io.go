@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -32,8 +34,49 @@ func (f *remoteFlags) checkStdin(path string) error {
 	return nil
 }
 
+// stdin returns standard input, to be read until ctx is done: a Read that waits
+// for somebody to type must not keep an interrupted command from ending.
+func (con console) stdin(ctx context.Context) io.Reader {
+	return &interruptible{ctx: ctx, r: con.in}
+}
+
+type interruptible struct {
+	ctx    context.Context
+	r      io.Reader
+	buffer [32 << 10]byte // of the Read under way, which may outlive its caller
+}
+
+func (i *interruptible) Read(p []byte) (int, error) {
+	if err := i.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := waitFor(i.ctx, func() (int, error) { return i.r.Read(i.buffer[:min(len(p), len(i.buffer))]) })
+	return copy(p, i.buffer[:n]), err
+}
+
+// waitFor calls f and returns what it returns, or leaves it behind when ctx is
+// done.
+func waitFor[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := f()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}
+
 // readInput reads the file path, or standard input for "-".
-func readInput(con console, path string, limit int64) ([]byte, error) {
+func readInput(ctx context.Context, con console, path string, limit int64) ([]byte, error) {
 	if path != "-" {
 		data, err := readFile(path, limit)
 		if err != nil {
@@ -41,7 +84,7 @@ func readInput(con console, path string, limit int64) ([]byte, error) {
 		}
 		return data, nil
 	}
-	data, err := readAll(con.in, limit)
+	data, err := readAll(con.stdin(ctx), limit)
 	if err != nil {
 		return nil, fmt.Errorf("standard input: %w", err)
 	}
@@ -57,21 +100,29 @@ func writeFile(path string, data []byte) error {
 }
 
 // writeNew makes the file path of what write writes. The file gets its name when
-// it is whole; if it is not to be, nothing is left. What is no regular file, such
-// as /dev/null or a pipe, is written to as it is.
+// it is whole; if it is not to be, nothing is left. A file that is there already
+// keeps its permissions, and what is no regular file, such as /dev/null or a pipe,
+// is written to as it is.
 func writeNew(path string, write func(io.Writer) error) (err error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err != nil {
 			return err
 		}
 		return errors.Join(write(f), f.Close())
 	}
+	name := path
+	if err == nil { // not the link to it is replaced
+		if name, err = filepath.EvalSymlinks(path); err != nil {
+			return err
+		}
+	}
 	// Not os.CreateTemp, which makes files that only their owner can read.
-	temporary := filepath.Join(filepath.Dir(path), ".oras-"+rand.Text())
+	temporary := filepath.Join(filepath.Dir(name), ".oras-"+rand.Text())
 	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, cause(err))
 	}
 	defer func() {
 		if err != nil {
@@ -79,11 +130,33 @@ func writeNew(path string, write func(io.Writer) error) (err error) {
 			os.Remove(temporary)
 		}
 	}()
+	if info != nil {
+		if err := f.Chmod(info.Mode().Perm()); err != nil {
+			return fmt.Errorf("%s: %w", path, cause(err))
+		}
+	}
 	if err := write(f); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", path, cause(err))
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, cause(err))
 	}
-	return os.Rename(temporary, path)
+	if err := os.Rename(temporary, name); err != nil {
+		return fmt.Errorf("%s: %w", path, cause(err))
+	}
+	return nil
+}
+
+// cause returns why a file operation failed, without the file's name, which is
+// one that nobody knows.
+func cause(err error) error {
+	var file *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &file):
+		return file.Err
+	case errors.As(err, &link):
+		return link.Err
+	}
+	return err
 }

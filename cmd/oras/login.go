@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -50,8 +51,11 @@ Example - Keep the login in a file of its own:
 func (c *loginCommand) run(cmd *cobra.Command, con console, host string) error {
 	ctx := cmd.Context()
 	host = strings.TrimSuffix(host, "/")
-	if err := firstError(c.check, func() error { return oras.CheckRegistry(host) }); err != nil {
+	if err := c.check(); err != nil {
 		return err
+	}
+	if err := oras.CheckRegistry(host); err != nil {
+		return hint(err, "Please name the registry alone, in the form of <host>[:<port>]")
 	}
 	env, err := newEnvironment(con, &c.commonFlags, &c.remoteFlags)
 	if err != nil {
@@ -61,7 +65,7 @@ func (c *loginCommand) run(cmd *cobra.Command, con console, host string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.ask(con); err != nil {
+	if err := c.ask(ctx, con); err != nil {
 		return err
 	}
 	cred := c.flagCredential()
@@ -83,43 +87,51 @@ func (c *loginCommand) run(cmd *cobra.Command, con console, host string) error {
 }
 
 // ask prompts for what the flags do not say.
-func (c *loginCommand) ask(con console) (err error) {
+func (c *loginCommand) ask(ctx context.Context, con console) (err error) {
 	if c.password != "" || c.identityToken != "" {
 		return nil
 	}
-	if c.passwordStdin || c.identityTokenStdin { // and there was nothing
+	p := prompter{ctx, con.in, con.out, con.stdin(ctx)}
+	token := c.identityTokenStdin
+	if !c.passwordStdin && !token { // else there was nothing
+		if c.username == "" {
+			if c.username, err = p.line("Username: "); err != nil {
+				return err
+			}
+		}
+		token = c.username == ""
+		if token {
+			c.identityToken, err = p.secret("Token: ")
+		} else {
+			c.password, err = p.secret("Password: ")
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case token && c.identityToken == "":
+		return errors.New("token required")
+	case !token && c.password == "":
 		return errors.New("password required")
 	}
-	if c.username == "" {
-		if c.username, err = prompt(con, "Username: ", false); err != nil {
-			return err
-		}
-	}
-	if c.username == "" {
-		if c.identityToken, err = prompt(con, "Token: ", true); err == nil && c.identityToken == "" {
-			err = errors.New("token required")
-		}
-		return err
-	}
-	if c.password, err = prompt(con, "Password: ", true); err == nil && c.password == "" {
-		err = errors.New("password required")
-	}
-	return err
+	return nil
 }
 
-// prompt asks for one line; on a terminal a secret is not shown.
-func prompt(con console, text string, secret bool) (string, error) {
-	fmt.Fprint(con.out, text)
-	if file, ok := con.in.(*os.File); ok && secret && term.IsTerminal(int(file.Fd())) {
-		line, err := term.ReadPassword(int(file.Fd()))
-		fmt.Fprintln(con.out)
-		return string(line), err
-	}
-	// Byte by byte: the next prompt reads what follows.
+// A prompter asks, a line at a time, until ctx is done.
+type prompter struct {
+	ctx   context.Context
+	in    io.Reader
+	out   io.Writer
+	lines io.Reader // in, as long as ctx is not done
+}
+
+// line asks for one line. It reads byte by byte: what follows is for the next.
+func (p *prompter) line(text string) (string, error) {
+	fmt.Fprint(p.out, text)
 	var line []byte
 	var one [1]byte
 	for len(line) < 64<<10 {
-		n, err := con.in.Read(one[:])
+		n, err := p.lines.Read(one[:])
 		if n > 0 && one[0] != '\n' {
 			line = append(line, one[0])
 		}
@@ -131,6 +143,26 @@ func prompt(con console, text string, secret bool) (string, error) {
 		}
 	}
 	return "", errors.New("standard input: the line is too long")
+}
+
+// secret asks for one line that a terminal does not show.
+func (p *prompter) secret(text string) (string, error) {
+	file, ok := p.in.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return p.line(text)
+	}
+	fmt.Fprint(p.out, text)
+	fd := int(file.Fd())
+	state, err := term.GetState(fd)
+	if err != nil {
+		return "", fmt.Errorf("terminal: %w", err)
+	}
+	secret, err := waitFor(p.ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
+	fmt.Fprintln(p.out)
+	if p.ctx.Err() != nil {
+		err = errors.Join(p.ctx.Err(), term.Restore(fd, state))
+	}
+	return string(secret), err
 }
 
 type logoutCommand struct {

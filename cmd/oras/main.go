@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,6 +34,9 @@ func run(ctx context.Context, args []string, con console) int {
 	root := newRootCommand(con)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = context.Cause(ctx) // the signal
+	}
 	if err != nil {
 		fmt.Fprintln(con.err, explain(cmd, err))
 		return 1

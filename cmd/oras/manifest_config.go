@@ -70,7 +70,7 @@ func (c *fetchConfigCommand) run(cmd *cobra.Command, con console, raw string) er
 	}
 	desc, data, err := fetchManifest(ctx, src, c.reference(), c.platform.platform)
 	if err != nil {
-		return env.explain(&c.remoteFlags, err)
+		return c.explain(env, err)
 	}
 	m, err := oras.ParseManifest(desc.MediaType, data)
 	if err != nil {
@@ -84,7 +84,7 @@ func (c *fetchConfigCommand) run(cmd *cobra.Command, con console, raw string) er
 	}
 	config, err := oras.FetchAll(ctx, src, *m.Config)
 	if err != nil {
-		return env.explain(&c.remoteFlags, err)
+		return c.explain(env, err)
 	}
 	if c.output != "" && c.output != "-" {
 		if err := writeFile(c.output, config); err != nil || !c.descriptor {

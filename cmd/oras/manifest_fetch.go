@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -102,19 +103,9 @@ func (c *manifestFetchCommand) run(cmd *cobra.Command, con console, raw string) 
 	if err != nil {
 		return err
 	}
-	if c.descriptor && c.output == "" { // the content is not needed
-		desc, err := resolve(ctx, src, c.reference(), c.platform.platform)
-		if err != nil {
-			return env.explain(&c.remoteFlags, err)
-		}
-		return writeCompact(con.out, desc, c.pretty)
-	}
-	desc, data, err := fetchManifest(ctx, src, c.reference(), c.platform.platform)
+	desc, data, err := c.fetch(ctx, src)
 	if err != nil {
-		if len(c.mediaTypes) > 0 {
-			err = fmt.Errorf("failed to fetch the content of %q: %w", raw, err)
-		}
-		return env.explain(&c.remoteFlags, err)
+		return c.explain(env, err)
 	}
 	if c.output != "" && c.output != "-" {
 		if err := writeFile(c.output, data); err != nil {
@@ -128,6 +119,27 @@ func (c *manifestFetchCommand) run(cmd *cobra.Command, con console, raw string) 
 		return nil
 	}
 	return c.formatFlags.write(con.out, &manifestResult{newDiscovered(&c.target, desc), data, c.pretty})
+}
+
+// fetch returns the manifest, without its content if only the descriptor is to be
+// shown.
+func (c *manifestFetchCommand) fetch(ctx context.Context, src store) (desc oras.Descriptor, data []byte, err error) {
+	if c.descriptor && c.output == "" {
+		desc, err = resolve(ctx, src, c.reference(), c.platform.platform)
+	} else {
+		desc, data, err = fetchManifest(ctx, src, c.reference(), c.platform.platform)
+	}
+	if len(c.mediaTypes) == 0 {
+		return desc, data, err
+	}
+	// Some registries give what they have, whatever types are asked for.
+	if err == nil && !slices.Contains(c.mediaTypes, desc.MediaType) {
+		err = &prefixError{registryPrefix, fmt.Errorf("%s: its media type is %q: %w", c.raw, desc.MediaType, oras.ErrNotFound)}
+	}
+	if err != nil {
+		err = fmt.Errorf("failed to fetch the content of %q: %w", c.raw, err)
+	}
+	return desc, data, err
 }
 
 // fetchManifest returns the manifest that reference names, or what it has for
@@ -178,7 +190,7 @@ func writeData(w io.Writer, data []byte, pretty bool) error {
 		if err := json.Indent(&b, data, "", "  "); err != nil {
 			return fmt.Errorf("not JSON that could be prettified: %w", err)
 		}
-		data = append(b.Bytes(), '\n')
+		data = append(bytes.TrimRight(b.Bytes(), "\n"), '\n')
 	}
 	_, err := w.Write(data)
 	return err

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -66,13 +66,20 @@ func (c *manifestPushCommand) run(cmd *cobra.Command, con console, raw, path str
 	if err != nil {
 		return err
 	}
-	data, err := readInput(con, path, oras.MaxManifestSize)
+	data, err := readInput(ctx, con, path, oras.MaxManifestSize)
 	if err != nil {
 		return err
 	}
 	mediaType, err := c.manifestType(cmd, path, data)
 	if err != nil {
 		return err
+	}
+	if !oras.IsManifest(mediaType) {
+		return hint(fmt.Errorf("%q is not the media type of a manifest", mediaType),
+			"Those that are: %s. Push other content with \"oras blob push\"", strings.Join(oras.ManifestMediaTypes(), ", "))
+	}
+	if _, err := oras.ParseManifest(mediaType, data); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	desc := oras.DescriptorOf(mediaType, data)
 	if !c.digest.IsZero() {
@@ -90,7 +97,7 @@ func (c *manifestPushCommand) run(cmd *cobra.Command, con console, raw, path str
 		out.status = nil
 	}
 	if err := c.push(cmd, dst, desc, data, out); err != nil {
-		return env.explain(&c.remoteFlags, err)
+		return c.explain(env, err)
 	}
 	if c.descriptor {
 		return writeCompact(con.out, plain(desc), c.pretty)
@@ -129,20 +136,25 @@ func (c *manifestPushCommand) push(cmd *cobra.Command, dst store, desc oras.Desc
 	if err != nil {
 		return err
 	}
+	content := bytes.NewReader(data)
 	if exists {
 		out.event(oras.Event{Kind: oras.Exists, Descriptor: desc})
+		if c.isLayout() { // it lists from now on what was a blob so far
+			err = oras.Push(ctx, dst, desc, content)
+		}
 	} else {
 		out.event(oras.Event{Kind: oras.Copying, Descriptor: desc})
-		content := io.Reader(bytes.NewReader(data))
 		if len(tags) > 0 {
 			err, tags = oras.PushTagged(ctx, dst, desc, content, tags[0]), tags[1:]
 		} else {
 			err = oras.Push(ctx, dst, desc, content)
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			out.event(oras.Event{Kind: oras.Copied, Descriptor: desc})
 		}
-		out.event(oras.Event{Kind: oras.Copied, Descriptor: desc})
+	}
+	if err != nil {
+		return err
 	}
 	for _, tag := range tags {
 		if err := dst.Tag(ctx, desc, tag); err != nil {

@@ -87,6 +87,9 @@ func (f *formatFlags) parseFormat() error {
 			"use `--format %s=TEMPLATE` to specify the template", f.value)
 	case f.value != formatTemplate.name && f.template != "":
 		return errors.New("--template must be used with --format go-template")
+	case f.value == formatTemplate.name:
+		_, err := parseTemplate(f.template) // before anything is done
+		return err
 	}
 	return nil
 }
@@ -128,15 +131,23 @@ func writeCompact(w io.Writer, v any, pretty bool) error {
 	return err
 }
 
-// writeTemplate executes text on the JSON names of v.
-func writeTemplate(w io.Writer, text string, v any) error {
+func parseTemplate(text string) (*template.Template, error) {
 	functions := sprig.FuncMap()
 	for _, name := range []string{"env", "expandenv", "getHostByName"} { // a template is no program
 		delete(functions, name)
 	}
 	t, err := template.New("format output").Funcs(functions).Parse(text)
 	if err != nil {
-		return fmt.Errorf("failed to parse the template: %w", err)
+		return nil, fmt.Errorf("failed to parse the template: %w", err)
+	}
+	return t, nil
+}
+
+// writeTemplate executes text on the JSON names of v.
+func writeTemplate(w io.Writer, text string, v any) error {
+	t, err := parseTemplate(text)
+	if err != nil {
+		return err
 	}
 	data, err := json.Marshal(v)
 	if err != nil {

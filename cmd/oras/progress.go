@@ -56,7 +56,7 @@ func (s *status) event(e oras.Event) {
 func (s *status) line(verb string, desc oras.Descriptor, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintf(s.w, "%-*s %s %s\n", s.width, verb, shortDigest(desc), printable(name))
+	fmt.Fprintf(s.w, "%-*s %s %s\n", s.width, verb, shortDigest(desc), oneLine(name))
 }
 
 // shortDigest returns the first twelve hexadecimal digits of the digest.
@@ -92,6 +92,6 @@ func (o *textOutput) event(e oras.Event) {
 // preparing tells that the file called name is being read.
 func (o *textOutput) preparing(name string) {
 	if o.status != nil && o.status.unnamed {
-		fmt.Fprintln(o.status.w, "Preparing", printable(name))
+		fmt.Fprintln(o.status.w, "Preparing", oneLine(name))
 	}
 }

@@ -74,8 +74,7 @@ Example - Pull from an OCI image layout, a directory or a tar archive:
 	fs.StringVarP(&c.output, "output", "o", ".", "output directory")
 	fs.StringVar(&c.configRef, "config", "", "output manifest config file")
 	fs.IntVar(&c.concurrency, "concurrency", 3, "concurrency level")
-	all := fs.BoolP("all", "a", false, "pull all files") // as it was before titles decided
-	_ = all
+	fs.BoolP("all", "a", false, "pull all files") // older spelling of what is always done
 	fs.Lookup("all").Hidden = true
 	return cmd
 }
@@ -102,13 +101,19 @@ func (c *pullCommand) run(cmd *cobra.Command, con console, raw string) error {
 		return err
 	}
 	desc, err := p.copy(ctx, src)
-	if errors.Is(err, file.ErrPathTraversal) {
-		return hint(err, "Pulling files outside of working directory is insecure and blocked by default. If you trust the content producer, use --allow-path-traversal to bypass this check.")
-	}
 	if err != nil {
-		return env.explain(&c.remoteFlags, err)
+		return c.explain(env, err)
 	}
 	return c.formatFlags.write(con.out, p.result(desc))
+}
+
+// explain makes an error of the copy say what the store alone cannot.
+func (c *pullCommand) explain(env *environment, err error) error {
+	var side *oras.CopyError
+	if errors.As(err, &side) && side.AtTarget {
+		return err // of the files
+	}
+	return c.target.explain(env, err)
 }
 
 // A pull is one run of the command.
@@ -120,7 +125,7 @@ type pull struct {
 	mu      sync.Mutex
 	files   []pulledFile
 	skipped map[string]bool // content without a name that was told of
-	unnamed bool            // there is such content
+	unnamed bool            // there is such content, other than manifests
 	named   bool            // the config got its name
 }
 
@@ -164,8 +169,8 @@ func (p *pull) children(_ oras.Descriptor, m *oras.Manifest) []oras.Descriptor {
 			if child.Digest == oras.Empty().Digest {
 				continue
 			}
-			p.unnamed = true
 			if !oras.IsManifest(child.MediaType) {
+				p.unnamed = true
 				p.skip(child)
 				continue
 			}

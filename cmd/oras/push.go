@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -80,7 +79,7 @@ Example - Push into the OCI image layout directory "layout-dir":
 	c.packFlags.register(fs)
 	c.target.register(fs, "", "")
 	c.platform.register(fs, "artifact-platform", "[Experimental] set artifact platform")
-	fs.Var(&c.imageSpec, "image-spec", "[Preview] specify manifest type for building artifact. Options: v1.1, v1.0")
+	fs.Var(&c.imageSpec, "image-spec", "[Preview] specify manifest type for building artifact. Options: v1.1, v1.0 (default v1.1, overridden to v1.0 if --config is used without --artifact-type)")
 	fs.StringVar(&c.subject, "subject", "", "manifest that the artifact refers to")
 	fs.Lookup("subject").Hidden = true // older spelling of "oras attach"
 	return cmd
@@ -104,12 +103,7 @@ func (s *imageSpec) Set(text string) error {
 
 func (s *imageSpec) Type() string { return "string" }
 
-func (s *imageSpec) String() string {
-	if *s == "" {
-		return "v1.1, overridden to v1.0 if --config is used without --artifact-type"
-	}
-	return string(*s)
-}
+func (s *imageSpec) String() string { return string(*s) }
 
 // resolveSpec decides which image-spec the manifest follows.
 func (c *pushCommand) resolveSpec() error {
@@ -121,7 +115,13 @@ func (c *pushCommand) resolveSpec() error {
 	case c.imageSpec == "":
 		c.imageSpec = imageSpec11
 	}
-	_, configType, _ := strings.Cut(c.config, ":")
+	configType := ""
+	if c.config != "" {
+		var err error
+		if _, configType, err = parseFile(c.config, ""); err != nil {
+			return err
+		}
+	}
 	switch {
 	case c.imageSpec == imageSpec10 && c.config != "" && c.artifactType != "":
 		return errors.New("--artifact-type and --config cannot both be provided for 1.0 OCI image")
@@ -130,17 +130,30 @@ func (c *pushCommand) resolveSpec() error {
 	case c.imageSpec == imageSpec11 && c.config != "" && c.artifactType == "" && configType == "":
 		return hint(errors.New("missing artifact type for OCI image-spec v1.1 artifacts"),
 			"set an artifact type via `--artifact-type` or consider image spec v1.0")
+	case c.imageSpec == imageSpec11 && c.config == "" && c.artifactType == "":
+		c.artifactType = oras.MediaTypeUnknownArtifact
 	}
 	return c.platform.parse()
 }
 
+// parse checks arguments and flags, and returns the annotations.
+func (c *pushCommand) parse(raw string) (map[string]map[string]string, error) {
+	annotations, err := c.parseAnnotations()
+	if err != nil {
+		return nil, err
+	}
+	err = firstError(c.parseFormat, c.resolveSpec, func() error { return c.checkPaths(c.files) },
+		func() error { return c.target.parse(raw) })
+	if err == nil && !c.digest.IsZero() {
+		err = hint(fmt.Errorf("%q: a digest cannot be chosen for what is pushed", raw),
+			"Name tags or nothing behind %q: the digest is printed in the end", c.name)
+	}
+	return annotations, err
+}
+
 func (c *pushCommand) run(cmd *cobra.Command, con console, raw string) error {
 	ctx := cmd.Context()
-	annotations, err := c.parseAnnotations()
-	if err == nil {
-		err = firstError(c.parseFormat, c.resolveSpec, func() error { return c.checkPaths(c.files) },
-			func() error { return c.target.parse(raw) })
-	}
+	annotations, err := c.parse(raw)
 	if err != nil {
 		return err
 	}
@@ -153,10 +166,6 @@ func (c *pushCommand) run(cmd *cobra.Command, con console, raw string) error {
 		return err
 	}
 	defer files.Close()
-	dst, err := c.openWrite(ctx, env)
-	if err != nil {
-		return err
-	}
 	out := newTextOutput(con, &c.formatFlags, &c.commonFlags, pushVerbs)
 	opts := &oras.PackOptions{
 		ArtifactType:      c.artifactType,
@@ -170,14 +179,18 @@ func (c *pushCommand) run(cmd *cobra.Command, con console, raw string) error {
 	if opts.Layers, err = addFiles(ctx, files, c.files, annotations, out.preparing); err != nil {
 		return err
 	}
+	dst, err := c.openWrite(ctx, env)
+	if err != nil {
+		return err
+	}
 	if c.subject != "" {
 		if opts.Subject, err = c.resolveSubject(ctx, dst); err != nil {
-			return env.explain(&c.remoteFlags, err)
+			return c.target.explain(env, err)
 		}
 	}
 	desc, err := packAndPush(ctx, files, dst, opts, &c.packFlags, c.tags, out)
 	if err != nil {
-		return env.explain(&c.remoteFlags, err)
+		return c.target.explain(env, err)
 	}
 	return c.formatFlags.write(con.out, newPushResult(&c.target, desc))
 }

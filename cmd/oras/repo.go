@@ -66,16 +66,9 @@ func (c *repoListCommand) run(cmd *cobra.Command, con console, raw string) error
 	if err := firstError(c.parseFormat, c.check); err != nil {
 		return err
 	}
-	host, namespace, below := strings.Cut(strings.TrimSuffix(raw, "/"), "/")
-	if below {
-		ref, err := oras.ParseReference(raw)
-		if err != nil {
-			return fmt.Errorf("could not parse repository path: %w", err)
-		}
-		if ref.Target() != "" {
-			return errors.New("could not parse repository path: tags or digests should not be provided")
-		}
-		namespace += "/"
+	host, namespace, err := parseNamespace(raw)
+	if err != nil {
+		return err
 	}
 	env, err := newEnvironment(con, &c.commonFlags, &c.remoteFlags)
 	if err != nil {
@@ -98,6 +91,25 @@ func (c *repoListCommand) run(cmd *cobra.Command, con console, raw string) error
 		return env.explain(&c.remoteFlags, err)
 	}
 	return c.formatFlags.write(con.out, r)
+}
+
+// parseNamespace splits "host/namespace"; the namespace ends with "/" or is empty.
+func parseNamespace(raw string) (host, namespace string, err error) {
+	path := strings.TrimSuffix(raw, "/")
+	host, namespace, below := strings.Cut(path, "/")
+	if err = oras.CheckRegistry(host); below && err == nil {
+		var ref oras.Reference
+		ref, err = oras.ParseReference(path)
+		if err == nil && ref.Target() != "" {
+			return "", "", errors.New("could not parse repository path: tags or digests should not be provided")
+		}
+		namespace += "/"
+	}
+	if err != nil {
+		return "", "", hint(fmt.Errorf("could not parse repository path: %w", err),
+			"Please make sure the provided path is in the form of <registry>[/<namespace>]")
+	}
+	return host, namespace, nil
 }
 
 // repoListResult is what repo ls prints.
@@ -176,6 +188,9 @@ func (c *repoTagsCommand) run(cmd *cobra.Command, con console, raw string) error
 		}
 		if len(tags) == 0 && digest.IsZero() {
 			prefix, c.tags = name+":", nil
+			if c.last != "" && !strings.HasPrefix(c.last, prefix) {
+				c.last = prefix + c.last
+			}
 		}
 	}
 	env, err := newEnvironment(con, &c.commonFlags, &c.remoteFlags)
@@ -188,13 +203,14 @@ func (c *repoTagsCommand) run(cmd *cobra.Command, con console, raw string) error
 	}
 	tags, err := c.list(ctx, con, src, prefix)
 	if err != nil {
-		return env.explain(&c.remoteFlags, err)
+		return c.explain(env, err)
 	}
 	return c.formatFlags.write(con.out, &repoTagsResult{tags})
 }
 
-// digestTag is what registries without the referrers API name referrers by.
-var digestTag = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*(?:[+._-][A-Za-z][A-Za-z0-9]*)*-[0-9a-fA-F]{32,}$`)
+// digestTag is what registries without the referrers API name lists of referrers
+// by: a digest in the form of a tag.
+var digestTag = regexp.MustCompile(`^(sha256-[0-9a-f]{64}|sha384-[0-9a-f]{96}|sha512-[0-9a-f]{128})$`)
 
 // list returns the tags that begin with prefix, without it.
 func (c *repoTagsCommand) list(ctx context.Context, con console, src store, prefix string) ([]string, error) {

@@ -59,7 +59,7 @@ func (c *resolveCommand) run(cmd *cobra.Command, con console, raw string) error 
 	}
 	desc, err := resolve(ctx, src, c.reference(), c.platform.platform)
 	if err != nil {
-		return env.explain(&c.remoteFlags, fmt.Errorf("failed to resolve digest: %w", err))
+		return fmt.Errorf("failed to resolve digest: %w", c.explain(env, err))
 	}
 	if c.full {
 		_, err = fmt.Fprintln(con.out, c.at(desc))

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func newRootCommand(con console) *cobra.Command {
@@ -14,8 +16,12 @@ func newRootCommand(con console) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 
-		PersistentPreRunE: setFromEnvironment,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			noteDeprecated(cmd)
+			return setFromEnvironment(cmd)
+		},
 	}
+	root.SetFlagErrorFunc(unknownFlag)
 	root.SetIn(con.in)
 	root.SetOut(con.out)
 	root.SetErr(con.err)
@@ -36,6 +42,16 @@ func newRootCommand(con console) *cobra.Command {
 		newVersionCommand(con),
 	)
 	return root
+}
+
+// unknownFlag adds to err, which parsing cmd's flags failed with, where the flags
+// are listed.
+func unknownFlag(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	return hint(err, "Run %q for the flags there are", cmd.CommandPath()+" -h")
 }
 
 // parent returns a command that only has sub-commands.

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/crypto/bcrypt"
 )
 
 func TestMain(m *testing.M) {
@@ -37,19 +39,52 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("DOCKER_CONFIG", filepath.Join(env.WorkDir, "home", ".docker"))
-			if err := writeCertificate(env.WorkDir); err != nil {
-				return err
-			}
-			return os.MkdirAll(filepath.Join(env.WorkDir, "home"), 0o755)
+			return errors.Join(writeCertificate(env.WorkDir), writeFiles(env.WorkDir),
+				os.MkdirAll(filepath.Join(env.WorkDir, "home"), 0o755))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"registry": registry,
 			"stop":     stop,
 			"ends":     ends,
 			"get":      get,
+			"proxy":    proxy,
+			"nobody":   nobody,
 		},
 		RequireExplicitExec: true,
 	})
+}
+
+// writeFiles writes what most scripts push: contents without a line end, which
+// files in scripts cannot be; a script that makes an index of them; and the file of
+// a registry's one user, hello with the password oras-test.
+func writeFiles(dir string) error {
+	script, err := os.ReadFile("testdata/index.sh")
+	if err != nil {
+		return err
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte("oras-test"), bcrypt.MinCost)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "index.sh"), script, 0o644),
+		os.WriteFile(filepath.Join(dir, "htpasswd"), append([]byte("hello:"), hash...), 0o644)); err != nil {
+		return err
+	}
+	dir = filepath.Join(dir, "foobar")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	for name, content := range map[string]string{
+		"foo1":        "foo", // 2c26b46b68ff
+		"foo2":        "foo",
+		"bar":         "bar", // fcde2b2edba5
+		"config.json": "{}",  // 44136fa355b3
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readyLine is what "oras serve" prints once it can be reached.

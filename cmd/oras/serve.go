@@ -9,7 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"syscall"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,7 +23,6 @@ type serveCommand struct {
 	data            string
 	htpasswd        string
 	tlsCert, tlsKey string
-	anonymous       bool
 }
 
 func newServeCommand(con console) *cobra.Command {
@@ -32,6 +31,9 @@ func newServeCommand(con console) *cobra.Command {
 		Use:   "serve [flags]",
 		Short: "Serve an OCI registry",
 		Long: `Serve an OCI registry (distribution-spec 1.1) from a data folder, until interrupted
+
+Once it can be reached, one line on standard output says where. Interrupted, or
+told to terminate, it lets transfers under way end; a second signal ends it at once.
 
 Example - Serve on this machine only, keeping the data in "./oras-data":
   oras serve
@@ -42,7 +44,16 @@ Example - Serve on any free port; the line printed says which:
 Example - Serve a network, with TLS, to the users in a file made by "htpasswd -B":
   oras serve --addr :443 --tls-cert cert.pem --tls-key key.pem --htpasswd users
 `,
-		Args: cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return &usageError{
+				err:   fmt.Errorf("%q takes no argument, but got %q", cmd.CommandPath(), strings.Join(args, " ")),
+				usage: usageLine(cmd),
+				hint:  fmt.Sprintf("Run %q for options and examples", cmd.CommandPath()+" -h"),
+			}
+		},
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), con) },
 	}
 	fs := cmd.Flags()
@@ -51,24 +62,20 @@ Example - Serve a network, with TLS, to the users in a file made by "htpasswd -B
 	fs.StringVar(&c.htpasswd, "htpasswd", "", "`file` of users, with bcrypt hashes, who may read and write; others may nothing")
 	fs.StringVar(&c.tlsCert, "tls-cert", "", "`file` with the server's certificate, in PEM form")
 	fs.StringVar(&c.tlsKey, "tls-key", "", "`file` with the certificate's key, in PEM form")
-	fs.BoolVar(&c.anonymous, "allow-anonymous", false, "let everybody who can reach it read and write, not on this machine only")
 	return cmd
 }
 
-// stopTimeout is how long requests under way may go on after the signal to stop.
-const stopTimeout = 10 * time.Second
-
 func (c *serveCommand) run(ctx context.Context, con console) error {
-	if err := c.check(); err != nil {
+	if err := c.check(con); err != nil {
 		return err
 	}
-	opts := &server.Options{ErrorLog: slog.New(slog.NewTextHandler(con.err, nil))}
-	if c.htpasswd != "" {
-		users, err := server.Htpasswd(c.htpasswd)
-		if err != nil {
-			return err
-		}
-		opts.Authorize = users
+	authorize, err := c.authorizer()
+	if err != nil {
+		return err
+	}
+	config, err := c.tlsConfig()
+	if err != nil {
+		return err
 	}
 	data, err := bucket.OpenDir(c.data)
 	if err != nil {
@@ -77,29 +84,26 @@ func (c *serveCommand) run(ctx context.Context, con console) error {
 	defer data.Close()
 	listener, err := net.Listen("tcp", c.addr)
 	if err != nil {
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return hint(err, "Something listens there already: choose another port with --addr, or any that is free with --addr 127.0.0.1:0")
-		}
-		return err
+		return hint(err, "Choose another with --addr: an address of this machine and a free port, such as 127.0.0.1:0 for any that is free")
 	}
-	srv := server.NewHTTPServer(c.addr, server.New(bucket.New(data), opts))
+	log := slog.NewTextHandler(con.err, nil)
+	srv := server.NewHTTPServer(c.addr, server.New(bucket.New(data), &server.Options{Authorize: authorize, ErrorLog: slog.New(log)}))
+	srv.ErrorLog = slog.NewLogLogger(log, slog.LevelWarn)
+	srv.TLSConfig = config
 	u := url.URL{Scheme: "http", Host: listener.Addr().String()}
 	serve := func() error { return srv.Serve(listener) }
-	if c.tlsCert != "" {
+	if config != nil {
 		u.Scheme = "https"
-		certificate, err := tls.LoadX509KeyPair(c.tlsCert, c.tlsKey)
-		if err != nil {
-			return errors.Join(fmt.Errorf("TLS certificate: %w", err), listener.Close())
-		}
-		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate}}
 		serve = func() error { return srv.ServeTLS(listener, "", "") }
 	}
 	fmt.Fprintf(con.out, "Serving %s from %s\n", &u, c.data)
-	return serveUntil(ctx, srv, serve)
+	return serveUntil(ctx, con, srv, serve)
 }
 
-// serveUntil serves until ctx is done, and then lets requests under way end.
-func serveUntil(ctx context.Context, srv *http.Server, serve func() error) error {
+// serveUntil serves until ctx is done, and then lets requests under way end. How
+// long that takes has no limit of its own: a transfer that stands still is cut off
+// by the server, and who cannot wait sends a second signal.
+func serveUntil(ctx context.Context, con console, srv *http.Server, serve func() error) error {
 	failed := make(chan error, 1)
 	go func() { failed <- serve() }()
 	select {
@@ -107,25 +111,56 @@ func serveUntil(ctx context.Context, srv *http.Server, serve func() error) error
 		return err
 	case <-ctx.Done():
 	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-	if err := srv.Shutdown(stop); err != nil {
-		return errors.Join(fmt.Errorf("requests were cut off after %v: %w", stopTimeout, err), srv.Close())
-	}
-	return nil
+	note := time.AfterFunc(time.Second, func() {
+		fmt.Fprintln(con.err, "Waiting for transfers under way; interrupt again to cut them off")
+	})
+	defer note.Stop()
+	return srv.Shutdown(context.WithoutCancel(ctx))
 }
 
-func (c *serveCommand) check() error {
+// check checks the flags together, before anything is done.
+func (c *serveCommand) check(con console) error {
 	if (c.tlsCert == "") != (c.tlsKey == "") {
-		return errors.New("--tls-cert and --tls-key must be used together")
+		return hint(errors.New("--tls-cert and --tls-key must be used together"), "Name the certificate's file with the one, and that of its key with the other")
 	}
 	host, _, err := net.SplitHostPort(c.addr)
 	if err != nil {
 		return hint(fmt.Errorf("--addr %q: %w", c.addr, err), "Use the form host:port, such as 127.0.0.1:5000, or :5000 for all addresses")
 	}
-	if ip := net.ParseIP(host); c.htpasswd == "" && !c.anonymous && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	if c.htpasswd == "" {
 		return hint(fmt.Errorf("--addr %s: others than this machine could read and write everything", c.addr),
-			"Say who may with --htpasswd FILE, or that all may with --allow-anonymous")
+			"Say who may with --htpasswd FILE, or serve this machine only with --addr 127.0.0.1:5000")
+	}
+	if c.tlsCert == "" {
+		fmt.Fprintln(con.err, "WARNING: passwords cross the network readable; use --tls-cert and --tls-key, or a proxy with TLS in front")
 	}
 	return nil
+}
+
+// authorizer returns who may do what; nil is everybody everything.
+func (c *serveCommand) authorizer() (server.Authorizer, error) {
+	if c.htpasswd == "" {
+		return nil, nil
+	}
+	users, err := server.Htpasswd(c.htpasswd)
+	if err != nil {
+		return nil, hint(err, "--htpasswd is a file with a line user:hash for each user, as \"htpasswd -B -c FILE USER\" makes it")
+	}
+	return users, nil
+}
+
+// tlsConfig returns nil for plain HTTP.
+func (c *serveCommand) tlsConfig() (*tls.Config, error) {
+	if c.tlsCert == "" {
+		return nil, nil
+	}
+	certificate, err := tls.LoadX509KeyPair(c.tlsCert, c.tlsKey)
+	if err != nil {
+		return nil, hint(fmt.Errorf("TLS certificate %s with key %s: %w", c.tlsCert, c.tlsKey, err),
+			"Both files must be in PEM form, and --tls-key that of --tls-cert")
+	}
+	return &tls.Config{Certificates: []tls.Certificate{certificate}}, nil
 }

@@ -74,13 +74,13 @@ func (c *tagCommand) run(cmd *cobra.Command, con console, raw string, tags []str
 	if err != nil {
 		return err
 	}
-	dst, err := c.openWrite(ctx, env)
+	dst, err := c.openExisting(ctx, env)
 	if err != nil {
 		return err
 	}
 	desc, err := dst.Resolve(ctx, c.reference())
 	if err != nil {
-		return env.explain(&c.remoteFlags, err)
+		return c.explain(env, err)
 	}
 	fmt.Fprintf(con.out, "Tagging [%s] %s\n", c.kind(), c.at(desc))
 	g, ctx := errgroup.WithContext(ctx)
@@ -97,5 +97,5 @@ func (c *tagCommand) run(cmd *cobra.Command, con console, raw string, tags []str
 			return err
 		})
 	}
-	return env.explain(&c.remoteFlags, g.Wait())
+	return c.explain(env, g.Wait())
 }

@@ -88,7 +88,9 @@ func firstTag(raw string, tags []string) string {
 	if len(tags) < 2 {
 		return raw
 	}
-	return strings.Replace(raw, strings.Join(tags, ","), tags[0], 1)
+	list := strings.Join(tags, ",")
+	i := strings.LastIndex(raw, list) // behind the name, in front of a digest
+	return raw[:i] + tags[0] + raw[i+len(list):]
 }
 
 // reference returns what Resolve takes: a digest or a tag, or the empty string.
@@ -156,7 +158,7 @@ type store interface{ oras.Store }
 // openRead opens the target for reading: a layout that is not there is an error.
 func (t *target) openRead(ctx context.Context, env *environment) (store, error) {
 	if !t.isLayout() {
-		return env.repository(&t.remoteFlags, t.ref)
+		return env.repository(ctx, &t.remoteFlags, t.ref)
 	}
 	if _, err := os.Stat(t.name); err != nil {
 		return nil, fmt.Errorf("failed to access OCI image layout: %w", err)
@@ -167,7 +169,36 @@ func (t *target) openRead(ctx context.Context, env *environment) (store, error) 
 // openWrite opens the target for writing: a layout comes to be if need be.
 func (t *target) openWrite(ctx context.Context, env *environment) (store, error) {
 	if !t.isLayout() {
-		return env.repository(&t.remoteFlags, t.ref)
+		return env.repository(ctx, &t.remoteFlags, t.ref)
+	}
+	if info, err := os.Stat(t.name); err == nil && !info.IsDir() {
+		return nil, hint(fmt.Errorf("%s: an OCI image layout in a file can only be read", t.name), "Name a directory to write to")
 	}
 	return layout.Open(t.name)
+}
+
+// openExisting opens the target for writing to what is there: no layout comes to
+// be.
+func (t *target) openExisting(ctx context.Context, env *environment) (store, error) {
+	if t.isLayout() {
+		there, err := t.openRead(ctx, env)
+		if err != nil {
+			return nil, err
+		}
+		there.(*layout.Store).Close()
+	}
+	return t.openWrite(ctx, env)
+}
+
+// explain makes errors of work on the target say what the store, which knows only
+// its own part, cannot: which layout something is not in, where a login was looked
+// for.
+func (t *target) explain(env *environment, err error) error {
+	if !t.isLayout() {
+		return env.explain(&t.remoteFlags, err)
+	}
+	if errors.Is(err, oras.ErrNotFound) {
+		return fmt.Errorf("%s: %w", t.name, err)
+	}
+	return err
 }

@@ -42,8 +42,12 @@ Example - Print the version:
 					}
 				}
 			}
+			width := 0
 			for _, row := range rows {
-				if _, err := fmt.Fprintf(con.out, "%-*s %s\n", len("Go version:"), row[0]+":", row[1]); err != nil {
+				width = max(width, len(row[0]))
+			}
+			for _, row := range rows {
+				if _, err := fmt.Fprintf(con.out, "%-*s %s\n", width+1, row[0]+":", row[1]); err != nil {
 					return err
 				}
 			}
