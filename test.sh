@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every check of this repository; see CONTRIBUTING.md, "Test". Installs what it
-# needs by package name. Ends with the number of test packages that passed.
+# needs by package name.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 

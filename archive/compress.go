@@ -74,7 +74,7 @@ const (
 	DefaultMaxRatio = 200
 
 	// freeOutput is how many bytes may come out whatever the ratio.
-	freeOutput = 1 << 30
+	freeOutput = 256 << 20
 
 	// maxWindow is the memory that a zstd stream may ask for: that of the
 	// zstd command's own limit.
@@ -85,7 +85,7 @@ const (
 // has the defaults.
 type DecompressOptions struct {
 	// MaxRatio is how many bytes may come out for each that goes in, once
-	// 1 GiB has come out; 0 is DefaultMaxRatio, less than 0 is no limit.
+	// 256 MiB have come out; 0 is DefaultMaxRatio, less than 0 is no limit.
 	MaxRatio int64
 }
 

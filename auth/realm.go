@@ -97,18 +97,6 @@ func isLoopback(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
-// insideNetworks are blocks besides those that netip knows as private.
-var insideNetworks = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"),
-	netip.MustParsePrefix("100.64.0.0/10"),  // RFC 6598, shared address space
-	netip.MustParsePrefix("192.0.0.0/24"),   // RFC 6890
-	netip.MustParsePrefix("198.18.0.0/15"),  // RFC 2544
-	netip.MustParsePrefix("240.0.0.0/4"),    // RFC 1112, with the broadcast address
-	netip.MustParsePrefix("64:ff9b::/96"),   // RFC 6052: an IPv4 address in disguise
-	netip.MustParsePrefix("64:ff9b:1::/48"), // RFC 8215
-	netip.MustParsePrefix("2002::/16"),      // RFC 3056
-}
-
 // isPrivate reports whether host is written as an address that is not on the
 // public internet, in any of the ways that resolvers accept.
 func isPrivate(host string) bool {
@@ -121,9 +109,7 @@ func isPrivate(host string) bool {
 		last := host[strings.LastIndexByte(host, '.')+1:]
 		return strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x")
 	}
-	addr = addr.Unmap().WithZone("")
-	return !addr.IsGlobalUnicast() || addr.IsPrivate() ||
-		slices.ContainsFunc(insideNetworks, func(block netip.Prefix) bool { return block.Contains(addr) })
+	return wire.IsPrivate(addr)
 }
 
 // sameDomain reports whether two hosts are of one party as far as their names

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"testing"
@@ -22,18 +22,27 @@ func TestReferrersTagSchema(t *testing.T) {
 	}
 }
 
-func TestPrivate(t *testing.T) {
-	for text, want := range map[string]bool{
-		"8.8.8.8": false, "2001:4860:4860::8888": false, "172.32.0.1": false, "100.128.0.1": false,
-		"127.0.0.1": true, "10.1.2.3": true, "172.16.0.1": true, "192.168.0.1": true, "169.254.169.254": true,
-		"0.0.0.0": true, "0.1.2.3": true, "100.64.0.1": true, "224.0.0.1": true, "255.255.255.255": true,
-		"::1": true, "::": true, "fe80::1": true, "fe80::1%eth0": true, "fd00::1": true, "::ffff:127.0.0.1": true, "ff02::1": true,
-	} {
-		if got := private(netip.MustParseAddr(text)); got != want {
-			t.Errorf("private(%s) = %v", text, got)
+// The address of a proxy says nothing about where the registry is: a redirect to a
+// private address stays refused.
+func TestRedirectBehindProxy(t *testing.T) {
+	local := httptrace.GotConnInfo{Conn: connectedTo{address: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 3128}}}
+	target := &url.URL{Scheme: "http", Host: "127.0.0.1:80"}
+	for proxied, refused := range map[bool]bool{true: true, false: false} {
+		trip := &trip{proxied: proxied}
+		trip.connected(local)
+		if err := trip.redirect(target); (err != nil) != refused {
+			t.Errorf("proxied %v: %v", proxied, err)
 		}
 	}
 }
+
+// connectedTo is a connection of which only the address counts.
+type connectedTo struct {
+	net.Conn
+	address net.Addr
+}
+
+func (c connectedTo) RemoteAddr() net.Addr { return c.address }
 
 // A name that resolves to a private address is no way around, unless the registry
 // itself is there.

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 	"unicode/utf8"
+
+	"github.com/c73062ad/oras/internal/wire"
 )
 
 var sharedTransport = sync.OnceValue(NewTransport)
@@ -48,6 +50,8 @@ var errRefused = errors.New("refused")
 // A trip is what is known of the way of one request. It travels in the
 // request's context, so that redirects and connections share it.
 type trip struct {
+	proxied bool // connections lead to a proxy, whose address says nothing
+
 	mu      sync.Mutex
 	private bool   // the registry itself is at a private address
 	target  string // host:port of the last redirect, empty before the first
@@ -57,7 +61,8 @@ type tripKey struct{}
 
 // newTrip returns a context for a request to u.
 func newTrip(ctx context.Context, u *url.URL) context.Context {
-	t := &trip{private: privateHost(u.Hostname())}
+	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
+	t := &trip{proxied: proxy != nil && err == nil, private: privateHost(u.Hostname())}
 	ctx = context.WithValue(ctx, tripKey{}, t)
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: t.connected})
 }
@@ -68,8 +73,8 @@ func (t *trip) connected(info httptrace.GotConnInfo) {
 	address, ok := info.Conn.RemoteAddr().(*net.TCPAddr)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if ok && t.target == "" {
-		t.private = private(address.AddrPort().Addr())
+	if ok && t.target == "" && !t.proxied {
+		t.private = wire.IsPrivate(address.AddrPort().Addr())
 	}
 }
 
@@ -105,7 +110,7 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 15 * time.Second}
 	if t, ok := ctx.Value(tripKey{}).(*trip); ok && t.guards(address) {
 		dialer.ControlContext = func(_ context.Context, _, resolved string, _ syscall.RawConn) error {
-			if ap, err := netip.ParseAddrPort(resolved); err != nil || private(ap.Addr()) {
+			if ap, err := netip.ParseAddrPort(resolved); err != nil || wire.IsPrivate(ap.Addr()) {
 				return fmt.Errorf("redirect from a public registry to the private address %s: %w", resolved, errRefused)
 			}
 			return nil
@@ -130,14 +135,5 @@ func privateHost(host string) bool {
 		return true
 	}
 	address, err := netip.ParseAddr(host)
-	return err == nil && private(address)
-}
-
-var carrierGrade = netip.MustParsePrefix("100.64.0.0/10")
-
-// private reports whether an address is not one of the public internet's: this
-// machine's, a private or link-local network's.
-func private(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	return !a.IsGlobalUnicast() || a.IsPrivate() || carrierGrade.Contains(a) || a.Is4() && a.As4()[0] == 0
+	return err == nil && wire.IsPrivate(address)
 }

@@ -1,12 +1,16 @@
 // Package server is the HTTP face of a registry: distribution-spec 1.1 over any
 // [oras.Registry], and what the specification's main branch adds (cancelling an
-// upload, tags with a push by digest, digest-algorithm). [New] returns an
+// upload, tags with a push by digest). [New] returns an
 // [http.Handler]; who wants logs, metrics or limits wraps it.
 //
 // A request takes one way through the package: internal/wire reads its path, the
 // table of routes says which handler answers it and which [Action] it is, Authorize
 // is asked once, and the handler calls the store. A handler writes no error
 // itself; it returns it, and fail makes an answer of it.
+//
+// An upload is hashed by SHA-256 as it arrives; one that is committed under a
+// SHA-512 digest in chunks is read once more, since it can be known only then. The
+// parameter digest-algorithm is checked.
 //
 // What the specification leaves open: manifests are served as they were pushed,
 // whatever Accept says. A manifest can be read as a blob too, but a blob cannot be

@@ -89,7 +89,10 @@ func (s *server) session(r *request) (*session, error) {
 	if openErr != nil {
 		return nil, openErr
 	}
-	return s.uploads.add(&session{repository: r.Repository, id: r.UploadID, upload: u})
+	if up, err = s.uploads.add(&session{repository: r.Repository, id: r.UploadID, upload: u}); err != nil {
+		return nil, errors.Join(err, u.Close())
+	}
+	return up, nil
 }
 
 // refresh looks again at how far an upload has come that the store knows: others
@@ -280,11 +283,12 @@ func (s *server) mount(r *request) (bool, error) {
 		return s.registry.Repositories(ctx, "", fn)
 	})
 	for _, name := range names {
-		if mounted, err := s.mountFrom(r, name); mounted || err != nil {
-			return mounted, err
+		// Nor is trouble with one of them.
+		if mounted, err := s.mountFrom(r, name); mounted && err == nil {
+			return true, nil
 		}
 	}
-	return false, nil
+	return false, ctx.Err()
 }
 
 func (s *server) mountFrom(r *request, from string) (bool, error) {

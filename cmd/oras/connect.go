@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 
@@ -78,7 +79,7 @@ func (e *environment) registry(f *remoteFlags, host string) (*remote.Registry, e
 	}
 	u := f.registryURL(host)
 	opts := &remote.Options{
-		Transport: auth.NewTransport(u, source, &auth.Options{Base: base}),
+		Transport: auth.NewTransport(u, source, &auth.Options{Base: base, AllowRealms: allowedRealms()}),
 		PlainHTTP: u.Scheme == "http",
 		Header:    http.Header{},
 		UserAgent: "oras/" + version,
@@ -96,6 +97,13 @@ func (e *environment) registry(f *remoteFlags, host string) (*remote.Registry, e
 		opts.Referrers = remote.ReferrersTag
 	}
 	return remote.NewRegistry(u.Host, opts)
+}
+
+// allowedRealms returns the hosts that the user says are token services of the
+// registries in use, where their names do not say so: those in ORAS_ALLOW_REALMS,
+// separated by commas.
+func allowedRealms() []string {
+	return strings.FieldsFunc(os.Getenv("ORAS_ALLOW_REALMS"), func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 // repository returns the client of a repository.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/archive"
 	"github.com/c73062ad/oras/auth"
 	"github.com/c73062ad/oras/file"
 	"github.com/c73062ad/oras/remote"
@@ -92,6 +93,10 @@ func wayOut(err error) string {
 		return "Pulling files outside of working directory is insecure and blocked by default. If you trust the content producer, use --allow-path-traversal to bypass this check."
 	case errors.Is(err, file.ErrOverwrite):
 		return "Use --output to pull into another directory, or leave out --keep-old-files to replace what is there"
+	case errors.Is(err, archive.ErrTooLarge):
+		return "If you trust the content producer, raise the limit with --unpack-ratio or --unpack-size"
+	case errors.As(err, new(*auth.RealmError)):
+		return "If that host is the registry's own token service, name it in the environment variable ORAS_ALLOW_REALMS"
 	case says("server gave HTTP response to HTTPS client"):
 		return "The registry speaks plain HTTP: use --plain-http if that is what you expect"
 	case says("certificate signed by unknown authority"):

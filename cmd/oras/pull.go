@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/archive"
 	"github.com/c73062ad/oras/file"
 )
 
@@ -27,6 +28,8 @@ type pullCommand struct {
 	output         string
 	configRef      string
 	concurrency    int
+	unpackSize     int64
+	unpackRatio    int64
 }
 
 func newPullCommand(con console) *cobra.Command {
@@ -74,6 +77,8 @@ Example - Pull from an OCI image layout, a directory or a tar archive:
 	fs.StringVarP(&c.output, "output", "o", ".", "output directory")
 	fs.StringVar(&c.configRef, "config", "", "output manifest config file")
 	fs.IntVar(&c.concurrency, "concurrency", 3, "concurrency level")
+	fs.Int64Var(&c.unpackSize, "unpack-size", 0, "`bytes` that a packed directory may unpack to; 0 is no limit")
+	fs.Int64Var(&c.unpackRatio, "unpack-ratio", archive.DefaultMaxRatio, "`bytes` that a packed directory may unpack to for each of its own, beyond 256 MiB; -1 is no limit")
 	fs.BoolP("all", "a", false, "pull all files") // older spelling of what is always done
 	fs.Lookup("all").Hidden = true
 	return cmd
@@ -131,7 +136,10 @@ type pull struct {
 
 func (p *pull) copy(ctx context.Context, src store) (oras.Descriptor, error) {
 	c := p.command
-	dst, err := file.New(c.output, &file.Options{KeepOldFiles: c.keepOldFiles, AllowPathTraversal: c.pathTraversal})
+	dst, err := file.New(c.output, &file.Options{
+		KeepOldFiles: c.keepOldFiles, AllowPathTraversal: c.pathTraversal,
+		MaxUnpackedSize: c.unpackSize, MaxUnpackedRatio: c.unpackRatio,
+	})
 	if err != nil {
 		return oras.Descriptor{}, err
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"maps"
@@ -40,8 +39,11 @@ func (t *traced) RoundTrip(req *http.Request) (*http.Response, error) {
 		t.tracer.write(fmt.Sprintf("<-- Response #%d\n< Error: %v", n, err))
 		return nil, err
 	}
-	t.tracer.write(fmt.Sprintf("<-- Response #%d\n< Response Status: %q\n< Response headers:\n%s%s",
-		n, resp.Status, headers(resp.Header), t.body(resp)))
+	t.tracer.write(fmt.Sprintf("<-- Response #%d\n< Response Status: %q\n< Response headers:\n%s",
+		n, resp.Status, headers(resp.Header)))
+	if showsBody(resp) {
+		resp.Body = &tracedBody{ReadCloser: resp.Body, tracer: t.tracer, number: n}
+	}
 	return resp, nil
 }
 
@@ -51,33 +53,48 @@ func (t *tracer) write(text string) {
 	fmt.Fprintf(t.w, "[%s][DEBUG]: %s\n\n\n", time.Now().UTC().Format(time.RFC3339Nano), printable(text))
 }
 
-// body returns what is shown of an answer's body: text that holds no token. What
-// is read for it is put back.
-func (t *traced) body(resp *http.Response) string {
+// showsBody reports whether the body of an answer is shown: text, not content.
+func showsBody(resp *http.Response) bool {
 	mediaType := resp.Header.Get("Content-Type")
-	if resp.ContentLength == 0 || resp.Request != nil && resp.Request.Method == http.MethodHead ||
-		!strings.Contains(mediaType, "json") && !strings.HasPrefix(mediaType, "text/") {
-		return ""
-	}
-	head, err := io.ReadAll(io.LimitReader(resp.Body, maxTracedBody))
-	rest := io.Reader(resp.Body)
+	return resp.ContentLength != 0 && (resp.Request == nil || resp.Request.Method != http.MethodHead) &&
+		(strings.Contains(mediaType, "json") || strings.HasPrefix(mediaType, "text/"))
+}
+
+// A tracedBody shows the beginning of a body when it was read or is closed. It
+// reads nothing itself, so whoever waits for the body waits as long as before.
+type tracedBody struct {
+	io.ReadCloser
+	tracer *tracer
+	number uint64
+	head   []byte
+	shown  bool
+}
+
+func (b *tracedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.head = append(b.head, p[:min(n, maxTracedBody-len(b.head))]...)
 	if err != nil {
-		rest = errorReader{err}
+		b.show()
 	}
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(head), rest), resp.Body}
-	text := string(head)
+	return n, err
+}
+
+func (b *tracedBody) Close() error {
+	b.show()
+	return b.ReadCloser.Close()
+}
+
+func (b *tracedBody) show() {
+	if b.shown || len(b.head) == 0 {
+		return
+	}
+	b.shown = true
+	text := string(b.head)
 	if strings.Contains(text, `"token"`) || strings.Contains(text, `"access_token"`) || strings.Contains(text, `"refresh_token"`) {
 		text = "(body holds a token)"
 	}
-	return "< Response body:\n" + text
+	b.tracer.write(fmt.Sprintf("<-- Response #%d\n< Response body:\n%s", b.number, text))
 }
-
-type errorReader struct{ err error }
-
-func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
 
 var secretHeaders = []string{"Authorization", "Set-Cookie", "Cookie", "Proxy-Authorization"}
 
