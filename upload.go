@@ -17,10 +17,10 @@ type Upload interface {
 	// Size returns how many bytes have arrived.
 	Size() int64
 
-	// Append adds content, of an upload that has not ended, at offset, which must be Size(); else it is
+	// Append adds content at offset, which must be Size(); else it is
 	// [ErrInvalid] and nothing changes. It returns how many bytes were
 	// kept: after an error, those before it, so that the sender can go on
-	// at Size().
+	// at Size(). An upload that has ended takes no more.
 	Append(ctx context.Context, offset int64, content io.Reader) (int64, error)
 
 	// Commit makes the bytes the blob of the given digest, whatever their

@@ -63,8 +63,8 @@ const (
 )
 
 // OpenConfig returns the Config of the files at paths. They need not exist; the
-// first is the one that is written. With no paths, empty ones aside, they are those that docker and
-// podman use: $REGISTRY_AUTH_FILE if it is set, then config.json in
+// first is the one that is written. With no paths, empty ones aside, they are
+// those that docker and podman use: $REGISTRY_AUTH_FILE if it is set, then config.json in
 // $DOCKER_CONFIG or ~/.docker, then podman's own auth.json, which is never
 // written. A file that cannot be read or holds no JSON is an error.
 func OpenConfig(paths ...string) (*Config, error) {

@@ -51,19 +51,15 @@ func (e *environment) warn(text string) {
 	}
 }
 
-// dockerHub is where the registry is that references call docker.io.
-const dockerHub = "registry-1.docker.io"
-
 // registryURL returns the scheme and host at which the registry is reached.
 func (f *remoteFlags) registryURL(host string) *url.URL {
-	u := &url.URL{Scheme: "https", Host: host}
-	if host == "docker.io" {
-		u.Host = dockerHub
-	}
-	if f.plainHTTP || !f.plainHTTPSet() && remote.IsLocalhost(host) {
-		u.Scheme = "http"
-	}
-	return u
+	return (&remote.Options{PlainHTTP: f.speaksHTTP(host)}).URL(host)
+}
+
+// speaksHTTP reports whether the registry is reached without TLS: as the flag
+// says, or else if it is localhost.
+func (f *remoteFlags) speaksHTTP(host string) bool {
+	return f.plainHTTP || !f.plainHTTPSet() && remote.IsLocalhost(host)
 }
 
 // registry returns the client of the registry at host, with the login that the
@@ -80,7 +76,7 @@ func (e *environment) registry(f *remoteFlags, host string) (*remote.Registry, e
 	u := f.registryURL(host)
 	opts := &remote.Options{
 		Transport: auth.NewTransport(u, source, &auth.Options{Base: base, AllowRealms: allowedRealms()}),
-		PlainHTTP: u.Scheme == "http",
+		PlainHTTP: f.speaksHTTP(host),
 		Header:    http.Header{},
 		UserAgent: "oras/" + version,
 		Accept:    e.accept,
@@ -96,7 +92,7 @@ func (e *environment) registry(f *remoteFlags, host string) (*remote.Registry, e
 	case referrersTag:
 		opts.Referrers = remote.ReferrersTag
 	}
-	return remote.NewRegistry(u.Host, opts)
+	return remote.NewRegistry(host, opts)
 }
 
 // allowedRealms returns the hosts that the user says are token services of the
@@ -191,7 +187,7 @@ func (f *remoteFlags) flagCredential() auth.Credential {
 // configuration.
 func (e *environment) credentials(f *remoteFlags, host string) (auth.Source, error) {
 	if cred := f.flagCredential(); !cred.IsZero() {
-		return auth.Static(f.registryURL(host).Host, cred), nil
+		return auth.Static(host, cred), nil
 	}
 	return e.openConfig(f)
 }
