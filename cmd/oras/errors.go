@@ -101,6 +101,8 @@ func wayOut(err error) string {
 		return "The registry speaks plain HTTP: use --plain-http if that is what you expect"
 	case says("certificate signed by unknown authority"):
 		return "Use --ca-file to name the authority that signed the registry's certificate"
+	case says("no such host"):
+		return "There is no host of that name: check the registry's name"
 	case says("connection refused"), says("actively refused"):
 		return "Nothing listens there: check the registry's name and port, and that it is running"
 	}
