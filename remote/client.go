@@ -219,7 +219,8 @@ func (c *client) warnings(h http.Header) {
 // read sends a request and reads the whole answer, of limit bytes at most, which
 // is in memory then. If the connection breaks meanwhile it begins anew.
 func (c *client) read(ctx context.Context, call call, limit int64) (*http.Response, []byte, error) {
-	for failures := 1; ; failures++ {
+	failures := 0
+	for {
 		resp, err := c.do(ctx, call)
 		if err != nil {
 			return nil, nil, err
@@ -228,7 +229,7 @@ func (c *client) read(ctx context.Context, call call, limit int64) (*http.Respon
 		if err == nil {
 			return resp, data, nil
 		}
-		if failures > maxFailures || !temporary(ctx, err) {
+		if failures += weight(err); failures > maxFailures || !temporary(ctx, err) {
 			return nil, nil, fmt.Errorf("%s %q: %w", call.method, scrub(resp.Request.URL), err)
 		}
 		if err := pause(ctx, failures); err != nil {
@@ -257,6 +258,15 @@ func readAll(resp *http.Response, limit int64) ([]byte, error) {
 func drain(resp *http.Response) {
 	io.CopyN(io.Discard, resp.Body, wire.MaxErrorBody)
 	resp.Body.Close()
+}
+
+// weight is how many failures err counts for. A connection that stalls has had its
+// minute, so the second such ends a transfer.
+func weight(err error) int {
+	if errors.Is(err, errIdle) {
+		return maxFailures/2 + 1
+	}
+	return 1
 }
 
 // temporary reports whether trying again may help after err.

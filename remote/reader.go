@@ -106,7 +106,7 @@ func (r *reader) failed(err error) error {
 		r.failures = 0
 	}
 	r.mark = r.offset
-	if r.failures++; r.failures > maxFailures || !temporary(r.ctx, err) {
+	if r.failures += weight(err); r.failures > maxFailures || !temporary(r.ctx, err) {
 		return fmt.Errorf("%s: at byte %d: %w", r.name, r.offset, err)
 	}
 	return pause(r.ctx, r.failures)

@@ -221,6 +221,38 @@ func TestFetchIdle(t *testing.T) {
 	})
 }
 
+// A registry whose every answer stalls is given up after the second.
+func TestFetchStalls(t *testing.T) {
+	data, manifest := image("one")
+	blob := manifest
+	blob.MediaType = oras.MediaTypeBlob
+	for name, desc := range map[string]oras.Descriptor{"blob": blob, "manifest": manifest} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				network := tripper(func(r *http.Request) (*http.Response, error) {
+					return &http.Response{
+						StatusCode: http.StatusOK, ContentLength: int64(len(data)), Request: r,
+						Header: http.Header{"Content-Type": {desc.MediaType}},
+						Body:   &stalling{bytes.NewReader(data[:8]), r.Context().Done()},
+					}, nil
+				})
+				r, err := remote.Open("registry.example/team/hello", &remote.Options{Transport: network})
+				if err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				_, err = oras.FetchAll(t.Context(), r, desc)
+				if err == nil || !strings.Contains(err.Error(), "moved nothing") {
+					t.Errorf("error %v", err)
+				}
+				if took := time.Since(start); took > 3*time.Minute {
+					t.Errorf("took %v", took)
+				}
+			})
+		})
+	}
+}
+
 // A body that stalls while it is sent ends the push.
 func TestPushIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
