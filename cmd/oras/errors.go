@@ -97,6 +97,8 @@ func wayOut(err error) string {
 		return "If you trust the content producer, raise the limit with --unpack-ratio or --unpack-size"
 	case errors.As(err, new(*auth.RealmError)):
 		return "If that host is the registry's own token service, name it in the environment variable ORAS_ALLOW_REALMS"
+	case errors.Is(err, oras.ErrUnauthorized) && refusal(err) != nil:
+		return `The registry did not accept the login: check user name and password, or log in with "oras login"`
 	case says("server gave HTTP response to HTTPS client"):
 		return "The registry speaks plain HTTP: use --plain-http if that is what you expect"
 	case says("certificate signed by unknown authority"):
