@@ -227,7 +227,7 @@ func (r *Repository) deleteManifest(ctx context.Context, req wire.Request, media
 // Limits on how long others may be in the way of a change.
 const (
 	maxChanges = 100
-	minSettle  = 20 * time.Millisecond
+	minSettle  = 100 * time.Millisecond
 	maxSettle  = 3 * time.Second
 )
 
