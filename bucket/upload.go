@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -240,19 +241,40 @@ func (s *Store) sweepUpload(ctx context.Context, b grower, key string) error {
 		return nil
 	}
 	defer done()
+	if recent, err := s.recent(ctx, key); recent || err != nil {
+		return err // it is left unlocked: another process may be about to append
+	}
 	f, err := b.Open(ctx, key)
 	if err != nil {
 		return nil // another process has it open, or it has ended since
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return failed(key, err)
-	}
-	if time.Since(info.ModTime()) < uploadAge {
-		return nil
+	if recent, err := grewLately(f); recent || err != nil {
+		return err
 	}
 	return remove(ctx, s.bucket, key)
+}
+
+// recent reports whether the upload key has grown lately, or has ended.
+func (s *Store) recent(ctx context.Context, key string) (bool, error) {
+	content, err := s.bucket.Get(ctx, key)
+	if errors.Is(err, oras.ErrNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer content.Close()
+	f, ok := content.(fs.File)
+	if !ok {
+		return false, nil
+	}
+	return grewLately(f)
+}
+
+func grewLately(f interface{ Stat() (fs.FileInfo, error) }) (bool, error) {
+	info, err := f.Stat()
+	return err == nil && time.Since(info.ModTime()) < uploadAge, err
 }
 
 // sweepHash removes the object key, the hash of an upload, if that has ended.

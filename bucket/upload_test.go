@@ -298,6 +298,35 @@ func TestUploadExpiry(t *testing.T) {
 	}
 }
 
+// Whoever looks for uploads that were given up is in nobody's way.
+func TestUploadSwept(t *testing.T) {
+	path := t.TempDir()
+	open := func() *bucket.Dir {
+		d, err := bucket.OpenDir(path)
+		must(t, err)
+		t.Cleanup(func() { d.Close() })
+		return d
+	}
+	u := openUpload(t, repository(t, bucket.New(open()), "a"), "")
+	other, stop := open(), make(chan struct{})
+	var group sync.WaitGroup
+	group.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				openUpload(t, repository(t, bucket.New(other), "a"), "").Abort(t.Context())
+			}
+		}
+	})
+	for range 300 {
+		appendTo(t, u, []byte("x"))
+	}
+	close(stop)
+	group.Wait()
+}
+
 // 1,000 uploads that break off leave nothing behind but what can be gone on with.
 func TestUploadBroken(t *testing.T) {
 	path := t.TempDir()
