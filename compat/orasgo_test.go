@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -67,12 +68,23 @@ func open(t *testing.T, host string) *remote.Repository {
 	return repo
 }
 
-// single is a registry whose one repository is a store.
-type single struct{ oras.Store }
+// single is a registry whose one repository is a store. Pushes to it wait for each
+// other: while one goroutine pushes a manifest, oras-go's oci store tells others
+// that it exists a moment before it can be resolved.
+type single struct {
+	oras.Store
+	pushing sync.Mutex
+}
 
-func (s single) Repository(context.Context, string) (oras.Store, error) { return s.Store, nil }
+func (s *single) Repository(context.Context, string) (oras.Store, error) { return s, nil }
 
-func (s single) Repositories(_ context.Context, _ string, fn func([]string) error) error {
+func (s *single) Push(ctx context.Context, desc oras.Descriptor, content io.Reader) error {
+	s.pushing.Lock()
+	defer s.pushing.Unlock()
+	return s.Store.Push(ctx, desc, content)
+}
+
+func (s *single) Repositories(_ context.Context, _ string, fn func([]string) error) error {
 	return fn([]string{"test"})
 }
 
@@ -92,7 +104,7 @@ func newOCI(t *testing.T) *oci.Store {
 // and behind our client.
 func TestForeignStoreServed(t *testing.T) {
 	storetest.Test(t, func(t *testing.T) oras.Store {
-		return open(t, serve(t, single{newOCI(t)}))
+		return open(t, serve(t, &single{Store: newOCI(t)}))
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/auth"
@@ -49,7 +50,13 @@ func registry(t testing.TB, host string) *remote.Registry {
 }
 
 // inMemory returns a registry's handler, with nothing in it.
-func inMemory() http.Handler { return server.New(memory.NewRegistry(), nil) }
+func inMemory() http.Handler { return newServer(memory.NewRegistry()) }
+
+// newServer returns a server that soon forgets uploads which are left open, and what
+// is behind them with them: tests are run many times.
+func newServer(reg oras.Registry) http.Handler {
+	return server.New(reg, &server.Options{UploadExpiry: 30 * time.Second})
+}
 
 func TestStore(t *testing.T) {
 	storetest.Test(t, func(t *testing.T) oras.Store { return open(t, serve(t, inMemory()), remote.Options{}) })
@@ -58,7 +65,7 @@ func TestStore(t *testing.T) {
 func TestStoreOfStore(t *testing.T) {
 	storetest.Test(t, func(t *testing.T) oras.Store {
 		behind := registry(t, serve(t, inMemory()))
-		return open(t, serve(t, server.New(behind, nil)), remote.Options{})
+		return open(t, serve(t, newServer(behind)), remote.Options{})
 	})
 }
 

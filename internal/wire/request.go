@@ -44,8 +44,6 @@ type Request struct {
 	Last         string         // Tags, Repositories, Referrers: ?last=, after which the page begins
 	ArtifactType string         // Referrers: ?artifactType=
 	Tags         []string       // Manifest by digest: ?tag=, repeated
-	Namespace    string         // pulls through a proxy: ?ns=
-	State        string         // Upload: whatever else a server wants back, ?_state=
 }
 
 // MaxPage is the largest page a list is answered with, whatever ?n= asks for.
@@ -153,12 +151,10 @@ func (r *Request) parseQuery(q url.Values) (err error) {
 		}
 		return d
 	}
-	r.Namespace = one("ns")
 	switch r.Route {
 	case Uploads, Upload:
 		r.Digest = digest("digest")
 		r.Mount = digest("mount")
-		r.State = one("_state")
 		if r.From = one("from"); r.From != "" && err == nil {
 			err = oras.CheckRepository(r.From)
 		}
@@ -233,8 +229,6 @@ func (r *Request) query() url.Values {
 	}
 	set("last", r.Last)
 	set("artifactType", r.ArtifactType)
-	set("ns", r.Namespace)
-	set("_state", r.State)
 	if len(r.Tags) > 0 {
 		q["tag"] = r.Tags
 	}

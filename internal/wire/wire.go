@@ -16,7 +16,6 @@ const (
 	HeaderFiltersApplied = "OCI-Filters-Applied"
 	HeaderTag            = "OCI-Tag"
 	HeaderChunkMinLength = "OCI-Chunk-Min-Length"
-	HeaderNamespace      = "OCI-Namespace"
 	HeaderUploadID       = "Docker-Upload-UUID"
 	HeaderAPIVersion     = "Docker-Distribution-API-Version"
 )
