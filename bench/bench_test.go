@@ -59,7 +59,7 @@ func large() int64 {
 	return 1 << 30
 }
 
-// A registry is "oras serve", as a process.
+// A registry is one as a process.
 type registry struct {
 	host string
 	cmd  *exec.Cmd
@@ -69,7 +69,13 @@ var ready = regexp.MustCompile(`http://(127\.0\.0\.1:[0-9]+)`)
 
 func serve(b *testing.B) *registry {
 	b.Helper()
-	cmd := exec.Command(program, "serve", "--addr", "127.0.0.1:0", "--data", filepath.Join(b.TempDir(), "data"))
+	return peers[0].start(b)
+}
+
+// start starts a registry that prints where it can be reached.
+func start(b *testing.B, program string, args ...string) *registry {
+	b.Helper()
+	cmd := exec.Command(program, args...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -84,7 +90,7 @@ func serve(b *testing.B) *registry {
 	n, err := out.Read(line)
 	found := ready.FindSubmatch(line[:n])
 	if found == nil {
-		b.Fatalf("oras serve printed %q, %v", line[:n], err)
+		b.Fatalf("%s printed %q, %v", program, line[:n], err)
 	}
 	r.host = strings.Replace(string(found[1]), "127.0.0.1", "localhost", 1)
 	return r
@@ -212,6 +218,7 @@ func send(b *testing.B, host, repo, path string, desc oras.Descriptor, chunked b
 	do(b, http.MethodPut, location+separator+"digest="+string(desc.Digest), body, size, "", http.StatusCreated)
 }
 
+// do makes one request and returns the answer's Location, if it has one.
 func do(b *testing.B, method, url string, body io.Reader, size int64, contentRange string, want int) (location string) {
 	b.Helper()
 	req, err := http.NewRequest(method, url, body)
@@ -233,6 +240,9 @@ func do(b *testing.B, method, url string, body io.Reader, size int64, contentRan
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	if resp.StatusCode != want {
 		b.Fatalf("%s %s: %s %s", method, url, resp.Status, text)
+	}
+	if resp.Header.Get("Location") == "" {
+		return ""
 	}
 	u, err := resp.Location()
 	if err != nil {

@@ -1,0 +1,322 @@
+package bench
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// A peer is a registry that is measured: a program, and what comes before the data
+// folder on its command line.
+type peer struct {
+	name string
+	path func(b *testing.B) string
+	args []string
+}
+
+var peers = []peer{
+	{"ours", func(*testing.B) string { return program }, []string{"serve", "--addr", "127.0.0.1:0", "--data"}},
+	{"distribution", peerProgram("distribution"), []string{"--data"}},
+	{"ggcr", peerProgram("ggcr"), []string{"--data"}},
+}
+
+// peerProgram builds a peer's registry, which module compat has.
+func peerProgram(name string) func(*testing.B) string {
+	return func(b *testing.B) string {
+		path := filepath.Join(filepath.Dir(program), name)
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+		build := exec.Command("go", "build", "-o", path, "./cmd/"+name)
+		build.Dir = filepath.Join("..", "compat")
+		if out, err := build.CombinedOutput(); err != nil {
+			b.Fatalf("%v: %s", err, out)
+		}
+		return path
+	}
+}
+
+func (p peer) start(b *testing.B) *registry {
+	b.Helper()
+	return start(b, p.path(b), append(slices.Clone(p.args), filepath.Join(b.TempDir(), "data"))...)
+}
+
+// work is something clients do to a registry over and over. prepare is called once
+// for each registry and returns what the n-th repetition does; n differs between
+// all repetitions.
+type work struct {
+	name    string
+	clients int
+	prepare func(l *loader) func(n int)
+}
+
+var works = []work{
+	{"PushBlob4K", 1, pushBlobs},
+	{"PushBlob4K", 16, pushBlobs},
+	{"PushManifestTag", 1, pushManifests},
+	{"PushManifestTag", 16, pushManifests},
+	{"GetManifestByTag", 1, getManifests},
+	{"GetManifestByTag", 16, getManifests},
+	{"GetBlob4K", 1, getBlobs},
+	{"GetBlob4K", 16, getBlobs},
+}
+
+// BenchmarkRegistries lets clients of nothing but net/http work on our registry
+// and on those of others, in turn, a few rounds each, and reports the operations a
+// second of each and how many times distribution's ours are.
+func BenchmarkRegistries(b *testing.B) {
+	rounds, round := 5, 2*time.Second
+	if testing.Short() {
+		rounds, round = 1, 100*time.Millisecond
+	}
+	for _, w := range works {
+		b.Run(fmt.Sprintf("%s/%d", w.name, w.clients), func(b *testing.B) {
+			for b.Loop() {
+				compare(b, w, rounds, round)
+			}
+		})
+	}
+}
+
+func compare(b *testing.B, w work, rounds int, round time.Duration) {
+	do := map[string]func(int){}
+	var counter atomic.Int64
+	for _, p := range peers {
+		do[p.name] = w.prepare(newLoader(b, p.start(b).host, w.clients))
+	}
+	rates := map[string][]float64{}
+	for range rounds {
+		for _, p := range peers {
+			rates[p.name] = append(rates[p.name], rate(w.clients, round, func() { do[p.name](int(counter.Add(1))) }))
+		}
+	}
+	for _, p := range peers {
+		b.ReportMetric(median(rates[p.name]), p.name+"-ops/s")
+	}
+	b.ReportMetric(median(rates["ours"])/median(rates["distribution"]), "ours/distribution")
+	b.ReportMetric(median(rates["ours"])/median(rates["ggcr"]), "ours/ggcr")
+	b.ReportMetric(0, "ns/op") // means nothing here
+}
+
+// rate lets clients do something for a while and returns how often a second.
+func rate(clients int, round time.Duration, do func()) float64 {
+	var done atomic.Int64
+	var group sync.WaitGroup
+	begin := time.Now()
+	for range clients {
+		group.Go(func() {
+			for time.Since(begin) < round {
+				do()
+				done.Add(1)
+			}
+		})
+	}
+	group.Wait()
+	return float64(done.Load()) / time.Since(begin).Seconds()
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
+
+// A loader makes requests to one registry.
+type loader struct {
+	b    *testing.B
+	base string // URL of the API
+	http *http.Client
+}
+
+func newLoader(b *testing.B, host string, clients int) *loader {
+	transport := &http.Transport{MaxIdleConnsPerHost: clients, MaxConnsPerHost: clients, DisableCompression: true}
+	b.Cleanup(transport.CloseIdleConnections)
+	return &loader{b, "http://" + host + "/v2/", &http.Client{Transport: transport}}
+}
+
+// do makes one request, reads the answer to its end, and returns its headers.
+func (l *loader) do(method, path string, body []byte, mediaType string, want int) http.Header {
+	url := path
+	if !strings.HasPrefix(path, "http") {
+		url = l.base + path
+	}
+	req, err := http.NewRequest(method, url, bytes.NewReader(body))
+	if err != nil {
+		l.b.Error(err)
+		return nil
+	}
+	if mediaType != "" {
+		req.Header.Set("Content-Type", mediaType)
+	}
+	if method == http.MethodGet {
+		req.Header.Set("Accept", "application/vnd.oci.image.manifest.v1+json")
+	}
+	resp, err := l.http.Do(req)
+	if err != nil {
+		l.b.Error(err)
+		return nil
+	}
+	defer resp.Body.Close()
+	text := io.Discard
+	var said bytes.Buffer
+	if resp.StatusCode != want {
+		text = &said
+	}
+	io.Copy(text, resp.Body)
+	if resp.StatusCode != want {
+		l.b.Errorf("%s %s: %s %s", method, url, resp.Status, said.String())
+	}
+	if location := resp.Header.Get("Location"); location != "" {
+		if u, err := resp.Location(); err == nil {
+			resp.Header.Set("Location", u.String())
+		}
+	}
+	return resp.Header
+}
+
+func digestOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// small is 4 KiB that no other n has.
+func small(n int) []byte {
+	data := bytes.Repeat([]byte("0123456789abcde\n"), 256)
+	copy(data, fmt.Sprintf("%15d", n))
+	return data
+}
+
+func (l *loader) pushBlob(repository string, data []byte) string {
+	digest := digestOf(data)
+	location := l.do(http.MethodPost, repository+"/blobs/uploads/", nil, "", http.StatusAccepted).Get("Location")
+	separator := "?"
+	if strings.Contains(location, "?") {
+		separator = "&"
+	}
+	l.do(http.MethodPut, location+separator+"digest="+digest, data, "application/octet-stream", http.StatusCreated)
+	return digest
+}
+
+func (l *loader) pushManifest(repository, tag string, n int, config string) {
+	const mediaType = "application/vnd.oci.image.manifest.v1+json"
+	data := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":%q,"size":2},"layers":[],"annotations":{"n":"%d"}}`, mediaType, config, n)
+	l.do(http.MethodPut, repository+"/manifests/"+tag, data, mediaType, http.StatusCreated)
+}
+
+func pushBlobs(l *loader) func(int) {
+	return func(n int) { l.pushBlob("load/blobs", small(n)) }
+}
+
+func pushManifests(l *loader) func(int) {
+	config := l.pushBlob("load/manifests", []byte("{}"))
+	return func(n int) { l.pushManifest("load/manifests", fmt.Sprint("v", n), n, config) }
+}
+
+func getManifests(l *loader) func(int) {
+	config := l.pushBlob("load/tags", []byte("{}"))
+	for n := range 100 {
+		l.pushManifest("load/tags", fmt.Sprint("v", n), n, config)
+	}
+	return func(n int) { l.do(http.MethodGet, fmt.Sprint("load/tags/manifests/v", n%100), nil, "", http.StatusOK) }
+}
+
+func getBlobs(l *loader) func(int) {
+	var digests []string
+	for n := range 100 {
+		digests = append(digests, l.pushBlob("load/blobs", small(n)))
+	}
+	return func(n int) { l.do(http.MethodGet, "load/blobs/blobs/"+digests[n%100], nil, "", http.StatusOK) }
+}
+
+// BenchmarkLarge pushes one large blob to the registries in turn, and pulls it with
+// one client and with four at once; beside it, the same bytes are hashed and
+// written to a file, and come from a plain file server.
+func BenchmarkLarge(b *testing.B) {
+	for b.Loop() {
+		dir := b.TempDir()
+		path := filepath.Join(dir, "content")
+		desc := writeRandom(b, path, large(), 7)
+		took := map[string]float64{}
+		begin := time.Now()
+		hashToFile(b, path, filepath.Join(dir, "copy"))
+		took["local"] = time.Since(begin).Seconds()
+		b.ReportMetric(took["local"], "local-push-s")
+		files := httptest.NewServer(http.FileServer(http.Dir(dir)))
+		for _, clients := range []int{1, 4} {
+			took[fmt.Sprint("local", clients)] = pullTogether(b, files.URL+"/content", clients)
+		}
+		files.Close()
+		for _, p := range peers {
+			reg := p.start(b)
+			begin := time.Now()
+			send(b, reg.host, "load/large", path, desc, false)
+			took[p.name] = time.Since(begin).Seconds()
+			for _, clients := range []int{1, 4} {
+				took[fmt.Sprint(p.name, clients)] = pullTogether(b, "http://"+reg.host+"/v2/load/large/blobs/"+string(desc.Digest), clients)
+			}
+			b.ReportMetric(took[p.name], p.name+"-push-s")
+			reg.stop()
+		}
+		b.ReportMetric(took["distribution"]/took["ours"], "push-ours/distribution")
+		b.ReportMetric(took["ours"]/took["local"], "push-time/local")
+		for _, clients := range []string{"1", "4"} {
+			b.ReportMetric(took["distribution"+clients]/took["ours"+clients], "pull"+clients+"-ours/distribution")
+			b.ReportMetric(took["ours"+clients]/took["local"+clients], "pull"+clients+"-time/file-server")
+		}
+	}
+}
+
+// hashToFile is what a registry cannot do without: hash, write, and sync.
+func hashToFile(b *testing.B, from, to string) {
+	b.Helper()
+	in, err := os.Open(from)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer out.Close()
+	if _, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(out, sha256.New())}, struct{ io.Reader }{in}, make([]byte, 1<<20)); err != nil {
+		b.Fatal(err)
+	}
+	if err := out.Sync(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// pullTogether reads url with several clients at once and returns the seconds.
+func pullTogether(b *testing.B, url string, clients int) float64 {
+	b.Helper()
+	begin := time.Now()
+	var group sync.WaitGroup
+	for range clients {
+		group.Go(func() {
+			resp, err := http.Get(url)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			defer resp.Body.Close()
+			if n, err := io.Copy(io.Discard, resp.Body); err != nil || n != large() {
+				b.Errorf("%s: %d bytes, %v", url, n, err)
+			}
+		})
+	}
+	group.Wait()
+	return time.Since(begin).Seconds()
+}
