@@ -83,10 +83,11 @@ func copyError(err error, target bool) error {
 // Children are copied before the manifests that hold them, referrers after their
 // subject, and the tags are set last, so that at no time dst has a name for what
 // is not complete. What dst has is not copied; that it has a manifest means that
-// it has what is below. All content is verified on its way. The first error ends
-// the copy; what was copied until then stays, and copying again goes on there.
-// Errors are a [*CopyError], but for that of a context which was cancelled: its
-// cause.
+// it has what is below. But where dst is far away, small blobs are sent without
+// asking for them as long as the last ones were not there. All content is verified on
+// its way. The first error ends the copy; what was copied until then stays, and
+// copying again goes on there. Errors are a [*CopyError], but for that of a context
+// which was cancelled: its cause.
 //
 // What a source could make endless is [ErrInvalid]: manifests that lie in each
 // other, and referrers of referrers, more than 100 deep, and more than a million
@@ -95,7 +96,7 @@ func Copy(ctx context.Context, src Source, reference string, dst Target, opts *C
 	if opts == nil {
 		opts = &CopyOptions{}
 	}
-	c := &copier{src: src, dst: dst, opts: *opts, nodes: map[nodeKey]*node{}, named: map[name]bool{}, referrers: map[digest.Digest]bool{}}
+	c := &copier{src: src, dst: dst, opts: *opts, nodes: map[nodeKey]*node{}, named: map[name]*namedNode{}, referrers: map[digest.Digest]bool{}}
 	switch {
 	case opts.Concurrency == 0:
 		c.limit = defaultConcurrency
@@ -104,6 +105,7 @@ func Copy(ctx context.Context, src Source, reference string, dst Target, opts *C
 	default:
 		c.limit = opts.Concurrency
 	}
+	c.asking.never = !hasUploads(dst)
 	c.slots = make(chan struct{}, c.limit)
 	c.walkers = make(chan struct{}, 4*c.limit)
 
@@ -138,7 +140,9 @@ type copier struct {
 
 	mu    sync.Mutex
 	nodes map[nodeKey]*node
-	named map[name]bool // dealt with, or being dealt with
+	named map[name]*namedNode // all that were met
+
+	asking asking
 
 	told      int                    // how many referrers the source told of, again and again perhaps
 	referrers map[digest.Digest]bool // which
@@ -151,6 +155,13 @@ type node struct {
 	done      chan struct{}
 	err       error        // once done is closed
 	manifests []Descriptor // in it, without its subject, if their referrers are copied; once done is closed
+}
+
+// A namedNode is content under one of its names: the first under which it is copied,
+// or another that the target is to have for it too.
+type namedNode struct {
+	node
+	taken bool // somebody sees to it; of copier.mu
 }
 
 // A nodeKey tells nodes apart. Registries keep manifests apart from blobs, so the
@@ -239,9 +250,9 @@ func (c *copier) copyGraph(ctx context.Context, desc Descriptor, depth int) erro
 		return atSource(fmt.Errorf("%s: manifests in manifests to a depth of more than %d: %w", d, maxDepth, ErrInvalid))
 	}
 	c.mu.Lock()
-	key := name{d, contentName(desc)}
-	known := c.named[key]
-	c.named[key] = true
+	named := c.meet(name{d, contentName(desc)})
+	first := !named.taken
+	named.taken = true
 	n, started := c.nodes[keyOf(d, desc)]
 	if !started {
 		n = &node{done: make(chan struct{})}
@@ -249,26 +260,49 @@ func (c *copier) copyGraph(ctx context.Context, desc Descriptor, depth int) erro
 	}
 	c.mu.Unlock()
 
-	if !started {
+	switch {
+	case !started:
 		n.err = c.copyFirst(ctx, n, d, desc, depth)
+		err = n.err
 		close(n.done)
-		return n.err
+	case first:
+		if err = n.wait(ctx); err == nil {
+			err = c.copyAgain(ctx, desc)
+		}
+	default:
+		return named.wait(ctx)
 	}
-	// Nobody waits for who waits for them: a node waits for what is below it.
+	if first {
+		named.err = err
+		close(named.done)
+	}
+	return err
+}
+
+// meet returns the node of what is copied under a name. The caller holds c.mu.
+func (c *copier) meet(key name) *namedNode {
+	n := c.named[key]
+	if n == nil {
+		n = &namedNode{node: node{done: make(chan struct{})}}
+		c.named[key] = n
+	}
+	return n
+}
+
+// wait waits until the node is copied. Nobody waits for who waits for them: a node
+// waits for what is below it.
+func (n *node) wait(ctx context.Context) error {
 	select {
 	case <-n.done:
+		return n.err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if n.err != nil || known {
-		return n.err
-	}
-	return c.copyAgain(ctx, desc)
 }
 
 // copyFirst copies content that this copy has not met before.
 func (c *copier) copyFirst(ctx context.Context, n *node, d Digest, desc Descriptor, depth int) error {
-	exists, err := c.exists(ctx, desc)
+	exists, err := c.existsFirst(ctx, desc)
 	if err != nil {
 		return err
 	}
@@ -313,6 +347,7 @@ func (c *copier) copyFirst(ctx context.Context, n *node, d Digest, desc Descript
 // memory grows with the ways there are through the graph, and nobody waits for
 // a place that is held by who waits for them.
 func (c *copier) copyAll(ctx context.Context, nodes []Descriptor, depth int) error {
+	c.found(nodes)
 	var g errgroup.Group
 	g.SetLimit(c.limit)
 	for _, desc := range nodes {
@@ -342,6 +377,26 @@ func (c *copier) copyAll(ctx context.Context, nodes []Descriptor, depth int) err
 	}
 	g.Wait()
 	return context.Cause(ctx)
+}
+
+// found tells of those nodes that were not met before.
+func (c *copier) found(nodes []Descriptor) {
+	if c.opts.Event == nil {
+		return
+	}
+	c.mu.Lock() // until all are told, so that nothing else is told of them before
+	defer c.mu.Unlock()
+	for _, desc := range nodes {
+		d, err := ParseDigest(desc.Digest)
+		if err != nil {
+			continue // copying it says so
+		}
+		key := name{d, contentName(desc)}
+		if c.named[key] == nil {
+			c.meet(key)
+			c.event(Found, desc, 0)
+		}
+	}
 }
 
 // heldManifests returns the manifests among the children of m that it holds, and
@@ -425,7 +480,9 @@ func (c *copier) copyBlob(ctx context.Context, desc Descriptor) error {
 			return nil, atSource(err)
 		}
 		c.event(Copying, desc, 0)
-		r, content = verified(r, desc, func(n int64) { c.event(Progress, desc, n) })
+		r, content = verified(r, desc, func(read, there int64) {
+			c.tell(Event{Kind: Progress, Descriptor: desc, Bytes: read, There: there})
+		})
 		return r, nil
 	})
 	switch {
@@ -571,6 +628,22 @@ func (c *copier) toldFirst(referrers []Descriptor) ([]Descriptor, error) {
 	return fresh, nil
 }
 
+// existsFirst reports whether the target has content that this copy has not met
+// before. Where that is not worth asking it has not.
+func (c *copier) existsFirst(ctx context.Context, desc Descriptor) (bool, error) {
+	if IsManifest(desc.MediaType) {
+		return c.exists(ctx, desc)
+	}
+	if desc.Size <= smallBlob && c.asking.needless() {
+		return false, nil
+	}
+	exists, err := c.exists(ctx, desc)
+	if err == nil {
+		c.asking.answered(exists)
+	}
+	return exists, err
+}
+
 func (c *copier) exists(ctx context.Context, desc Descriptor) (exists bool, err error) {
 	err = c.slot(ctx, func() error {
 		exists, err = c.dst.Exists(ctx, desc)
@@ -609,10 +682,14 @@ func (c *copier) slot(ctx context.Context, f func() error) error {
 }
 
 func (c *copier) event(kind EventKind, desc Descriptor, n int64) {
+	c.tell(Event{Kind: kind, Descriptor: desc, Bytes: n})
+}
+
+func (c *copier) tell(e Event) {
 	if c.opts.Event == nil {
 		return
 	}
 	c.events.Lock()
 	defer c.events.Unlock()
-	c.opts.Event(Event{Kind: kind, Descriptor: desc, Bytes: n})
+	c.opts.Event(e)
 }

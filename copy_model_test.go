@@ -244,8 +244,11 @@ func (s story) check(t tb, g graph, want, there set, named bool) {
 		if _, ended := ends[name]; ended {
 			t.Errorf("%s: event %d behind the end", name, e.Kind)
 		}
-		if last, ok := begun[name]; ok && e.Kind < last {
+		switch last, ok := begun[name]; {
+		case ok && e.Kind <= last && e.Kind != oras.Progress:
 			t.Errorf("%s: event %d after %d", name, e.Kind, last)
+		case !ok && e.Kind != oras.Found && e.Descriptor.Digest != s[0].Descriptor.Digest:
+			t.Errorf("%s: event %d, and it was not found before", name, e.Kind)
 		}
 		begun[name] = e.Kind
 		if e.Kind == oras.Progress {

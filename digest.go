@@ -8,6 +8,7 @@ import (
 	"hash"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -30,8 +31,14 @@ var (
 	SHA512 = Algorithm{"sha512"}
 )
 
+// grammar returns a regular expression that is compiled when it is first asked for:
+// a program that needs none starts the sooner.
+func grammar(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
+
 // digestGrammar is that of image-spec: it knows no algorithm.
-var digestGrammar = regexp.MustCompile(`^[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+$`)
+var digestGrammar = grammar(`^[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+$`)
 
 // ParseAlgorithm returns the algorithm called name, or [ErrInvalid].
 func ParseAlgorithm(name string) (Algorithm, error) {
@@ -81,7 +88,7 @@ func ParseDigest[S ~string](text S) (Digest, error) {
 	switch {
 	case rightLength && strings.TrimLeft(encoded, "0123456789abcdef") == "":
 		return Digest{s}, nil
-	case rightLength || !digestGrammar.MatchString(s):
+	case rightLength || !digestGrammar().MatchString(s):
 		return Digest{}, fmt.Errorf("%q: invalid checksum digest format: %w", s, ErrInvalid)
 	case err != nil:
 		return Digest{}, fmt.Errorf("%q: unsupported digest algorithm: %w", s, ErrInvalid)
@@ -97,7 +104,7 @@ func isDigest(text string) bool {
 		_, err = ParseDigest(text)
 		return err == nil
 	}
-	return digestGrammar.MatchString(text)
+	return digestGrammar().MatchString(text)
 }
 
 // String returns the digest as it is written, "sha256:…"; of the zero Digest,

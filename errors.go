@@ -15,11 +15,17 @@ var (
 	ErrUnsupported  = errors.New("unsupported")       // what this store or registry does not do
 	ErrDenied       = errors.New("denied")            // known who asks, and not allowed
 	ErrUnauthorized = errors.New("unauthorized")      // not known who asks
+	ErrConflict     = errors.New("conflict")          // what was to be changed is not what it was thought to be
 )
+
+// ErrReferrers is the error of a push that stored a manifest but could not enter it in
+// the list of its subject's referrers, where registries leave that to clients. It is
+// no kind: it comes with its cause, which has one.
+var ErrReferrers = errors.New("the manifest is stored, but not in the list of its subject's referrers")
 
 // kinds in the order in which Kind looks for them: a reference that is invalid
 // since its digest is has the kind of the whole.
-var kinds = []error{ErrNotFound, ErrReference, ErrInvalid, ErrUnsupported, ErrDenied, ErrUnauthorized}
+var kinds = []error{ErrNotFound, ErrReference, ErrInvalid, ErrUnsupported, ErrDenied, ErrUnauthorized, ErrConflict}
 
 // Kind returns which kind of error err is, or nil if it is none of them.
 //

@@ -6,11 +6,13 @@ import (
 
 // An Event tells what [Copy] does with the content of one descriptor. Each
 // (digest, name) pair, see [Event.Name], comes to one end and only once: Copied,
-// Exists, Mounted, Skipped or Restored.
+// Exists, Mounted, Skipped or Restored. The last Progress before Copied has all of
+// the content's bytes: Bytes and There together are its size.
 type Event struct {
 	Kind       EventKind
 	Descriptor Descriptor
-	Bytes      int64 // Progress: bytes moved so far; less than before after a retry
+	Bytes      int64 // Progress: bytes that really moved so far; less than before after a retry
+	There      int64 // Progress: bytes that did not need to, as the target has them from a copy that was broken off
 }
 
 // An EventKind is what happened.
@@ -18,7 +20,8 @@ type EventKind int
 
 // The kinds of events, in the order in which they can happen to one descriptor.
 const (
-	Reading  EventKind = iota // a manifest is being read at the source
+	Found    EventKind = iota // a manifest that was read, or a list of referrers, names it; not told of the root
+	Reading                   // a manifest is being read at the source
 	Read                      // it was; its children are next
 	Copying                   // content begins to move
 	Progress                  // some of it has moved

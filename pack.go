@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"time"
 
 	"github.com/opencontainers/image-spec/specs-go"
@@ -160,11 +159,11 @@ func pushMissing(ctx context.Context, t Target, desc Descriptor, data []byte) er
 }
 
 // RFC 6838, section 4.2.
-var mediaTypeGrammar = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}(;.*)?$`)
+var mediaTypeGrammar = grammar(`^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}(;.*)?$`)
 
 // CheckMediaType reports text that is no media type, as [ErrInvalid].
 func CheckMediaType(text string) error {
-	if !mediaTypeGrammar.MatchString(text) {
+	if !mediaTypeGrammar().MatchString(text) {
 		return kindError{text + ": invalid media type", ErrInvalid}
 	}
 	return nil

@@ -91,9 +91,34 @@ func imagePlatform(ctx context.Context, f Fetcher, m *Manifest) (*Platform, erro
 	if err != nil {
 		return nil, err
 	}
-	var p Platform // image-spec, config.md: the names are those of a platform
-	if err := json.Unmarshal(data, &p); err != nil {
-		return nil, fmt.Errorf("config %s: %w: %w", m.Config.Digest, ErrInvalid, err)
+	p, err := parsePlatform(data)
+	if err != nil {
+		return nil, fmt.Errorf("config %s: %w", m.Config.Digest, err)
+	}
+	return p, nil
+}
+
+// parsePlatform reads the members of an image's config that are those of a platform
+// (image-spec, config.md). Only their exact names count; all others, such as labels,
+// are up to the config's author.
+func parsePlatform(data []byte) (*Platform, error) {
+	var members map[string]json.RawMessage
+	if err := DecodeJSON(data, &members); err != nil {
+		return nil, err
+	}
+	var p Platform
+	for name, field := range map[string]any{
+		"architecture": &p.Architecture,
+		"os":           &p.OS,
+		"os.version":   &p.OSVersion,
+		"os.features":  &p.OSFeatures,
+		"variant":      &p.Variant,
+	} {
+		if value, ok := members[name]; ok {
+			if err := json.Unmarshal(value, field); err != nil {
+				return nil, fmt.Errorf("%w: %s: %w", ErrInvalid, name, err)
+			}
+		}
 	}
 	return &p, nil
 }

@@ -17,7 +17,7 @@ func Push(ctx context.Context, t Target, expected Descriptor, content io.Reader)
 
 func push(ctx context.Context, t Target, expected Descriptor, content io.Reader, do func(context.Context, Descriptor, io.Reader) error) error {
 	err := do(ctx, expected, NewVerifier(content, expected))
-	if err == nil || errors.Is(err, ErrInvalid) {
+	if err == nil || errors.Is(err, ErrInvalid) || errors.Is(err, ErrReferrers) {
 		return err
 	}
 	if alreadyExists(err) {
@@ -41,12 +41,39 @@ func DescriptorOf(mediaType string, data []byte) Descriptor {
 	return Descriptor{MediaType: mediaType, Digest: SHA256.Digest(data).OCI(), Size: int64(len(data))}
 }
 
-// PushTagged stores a manifest in t and tags it, in one step where t can:
+// PushTagged stores a manifest in t and lets the tags name it, in as few steps as t
+// can: with one tag in one step by the optional method
 //
 //	PushReference(ctx context.Context, expected Descriptor, content io.Reader, reference string) error
 //
-// is the optional method of a [Target] for it.
-func PushTagged(ctx context.Context, t Target, expected Descriptor, content io.Reader, tag string) error {
+// and with several by
+//
+//	PushReferences(ctx context.Context, expected Descriptor, content io.Reader, references []string) error
+//
+// of a [Target]. After an error some of the tags may be set. Without tags it is
+// [Push].
+func PushTagged(ctx context.Context, t Target, expected Descriptor, content io.Reader, tags ...string) error {
+	if len(tags) == 0 {
+		return Push(ctx, t, expected, content)
+	}
+	many, ok := t.(interface {
+		PushReferences(context.Context, Descriptor, io.Reader, []string) error
+	})
+	if ok && len(tags) > 1 {
+		return many.PushReferences(ctx, expected, NewVerifier(content, expected), tags)
+	}
+	if err := pushTagged(ctx, t, expected, content, tags[0]); err != nil {
+		return err
+	}
+	for _, tag := range tags[1:] {
+		if err := t.Tag(ctx, expected, tag); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pushTagged(ctx context.Context, t Target, expected Descriptor, content io.Reader, tag string) error {
 	one, ok := t.(interface {
 		PushReference(context.Context, Descriptor, io.Reader, string) error
 	})

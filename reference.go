@@ -3,7 +3,6 @@ package oras
 import (
 	"fmt"
 	"net/netip"
-	"regexp"
 	"strings"
 )
 
@@ -24,16 +23,16 @@ type Reference struct {
 
 var (
 	// distribution-spec, "Pulling manifests": <name> and <reference>.
-	repositoryGrammar = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
-	tagGrammar        = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
-	registryGrammar   = regexp.MustCompile(`^(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*\.?(?::[0-9]{1,5})?$|^\[[0-9a-fA-F:.]+\](?::[0-9]{1,5})?$`)
+	repositoryGrammar = grammar(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
+	tagGrammar        = grammar(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+	registryGrammar   = grammar(`^(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*\.?(?::[0-9]{1,5})?$|^\[[0-9a-fA-F:.]+\](?::[0-9]{1,5})?$`)
 )
 
 const maxRepositoryName = 255 // characters, as registries and clients commonly allow
 
 // CheckRepository reports a name that no repository can have, as [ErrReference].
 func CheckRepository(name string) error {
-	if len(name) > maxRepositoryName || !repositoryGrammar.MatchString(name) {
+	if len(name) > maxRepositoryName || !repositoryGrammar().MatchString(name) {
 		return fmt.Errorf("%w: invalid repository %q", ErrReference, name)
 	}
 	return nil
@@ -41,7 +40,7 @@ func CheckRepository(name string) error {
 
 // CheckTag reports a tag that none can be, as [ErrReference].
 func CheckTag(tag string) error {
-	if !tagGrammar.MatchString(tag) {
+	if !tagGrammar().MatchString(tag) {
 		return fmt.Errorf("%w: invalid tag %q", ErrReference, tag)
 	}
 	return nil
@@ -56,7 +55,7 @@ func CheckRegistry(registry string) error {
 }
 
 func isRegistry(s string) bool {
-	if !registryGrammar.MatchString(s) {
+	if !registryGrammar().MatchString(s) {
 		return false
 	}
 	if s[0] != '[' {

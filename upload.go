@@ -35,10 +35,10 @@ type Upload interface {
 	Close() error
 }
 
-// OpenUpload opens the upload id of t, or begins a new one if id is empty. An
-// upload that is not there, or has ended, is [ErrNotFound]; so is text that can be
-// no id. A target that has
-// no uploads is [ErrUnsupported];
+// OpenUpload opens the upload id of t, or begins a new one if id is empty, of
+// content whose digest will be by SHA-256. An upload that is not there, or has
+// ended, is [ErrNotFound]; so is text that can be no id. A target that has no
+// uploads is [ErrUnsupported];
 //
 //	Upload(ctx context.Context, id string) (Upload, error)
 //
@@ -51,4 +51,24 @@ func OpenUpload(ctx context.Context, t Target, id string) (Upload, error) {
 		return nil, fmt.Errorf("uploads in pieces: %w", ErrUnsupported)
 	}
 	return u.Upload(ctx, id)
+}
+
+// BeginUpload begins an upload to t of content whose digest will be by the
+// algorithm a; the zero Algorithm is SHA-256. A store that knows it can hash what
+// arrives (distribution-spec main, "Pushing a blob in chunks", digest-algorithm).
+// Commit under a digest of another algorithm is no error, only slower, and
+// [OpenUpload] goes on with the upload. A target that cannot be told gets
+// OpenUpload with no id, so what has no uploads is [ErrUnsupported] here too;
+//
+//	BeginUpload(ctx context.Context, a Algorithm) (Upload, error)
+//
+// is the optional method of one that can.
+func BeginUpload(ctx context.Context, t Target, a Algorithm) (Upload, error) {
+	u, ok := t.(interface {
+		BeginUpload(context.Context, Algorithm) (Upload, error)
+	})
+	if !ok {
+		return OpenUpload(ctx, t, "")
+	}
+	return u.BeginUpload(ctx, a)
 }

@@ -12,7 +12,7 @@ import (
 // what it read is what desc describes: its size and digest. The failure comes
 // no later than the last byte, so whoever reads desc.Size bytes without an
 // error has the right ones. The reader is an [io.Seeker] if content is one; it
-// can only be rewound to its start.
+// can only be rewound to its start, or go on in the middle by [Continue].
 //
 // A verifier of a verifier for the same descriptor is itself: content is hashed
 // once however many hands it passes through.
@@ -20,9 +20,21 @@ func NewVerifier(content io.Reader, desc Descriptor) io.Reader {
 	return newVerifier(content, desc, nil)
 }
 
-// newVerifier is NewVerifier that tells progress, if there is any, how many bytes
-// were read since the start.
-func newVerifier(content io.Reader, desc Descriptor, progress func(int64)) io.Reader {
+// NewProgressVerifier is [NewVerifier] that tells how content moves outside of a
+// [Copy]: after each Read that had bytes it calls progress with the number of those
+// read since the start, which is less than before once the reader was rewound.
+// Calls come one at a time, from whoever reads, and reading waits for them.
+func NewProgressVerifier(content io.Reader, desc Descriptor, progress func(read int64)) io.Reader {
+	return newVerifier(content, desc, func(read, there int64) {
+		if read > 0 {
+			progress(read)
+		}
+	})
+}
+
+// newVerifier is NewVerifier that tells progress, if there is any: how many bytes
+// were read, and how many Continue found there.
+func newVerifier(content io.Reader, desc Descriptor, progress func(read, there int64)) io.Reader {
 	if v, ok := content.(interface{ self() *verifier }); ok && v.self().takes(desc, progress) {
 		return content
 	}
@@ -49,10 +61,11 @@ type verifier struct {
 	desc    Descriptor
 	digest  Digest
 	hash    hash.Hash
-	n       int64 // bytes read
+	n       int64 // bytes hashed
+	there   int64 // of these, not read from content
 
 	mu       sync.Mutex // not held while content is read
-	progress func(int64)
+	progress func(read, there int64)
 	err      error // why there is nothing more to read
 	stopped  bool
 }
@@ -63,7 +76,7 @@ func (v *verifier) self() *verifier { return v }
 
 // takes reports whether v verifies desc from the start. If so it tells progress
 // from now on, if there is any.
-func (v *verifier) takes(desc Descriptor, progress func(int64)) bool {
+func (v *verifier) takes(desc Descriptor, progress func(read, there int64)) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.n != 0 || v.desc.Digest != desc.Digest || v.desc.Size != desc.Size {
@@ -139,7 +152,7 @@ func (v *verifier) report(n int, err error) error {
 	}
 	v.err = err
 	if v.progress != nil && n > 0 {
-		v.progress(v.n)
+		v.progress(v.n-v.there, v.there)
 	}
 	return err
 }
@@ -166,7 +179,7 @@ func (v *verifier) restart() {
 		return
 	}
 	v.hash.Reset()
-	v.n, v.err = 0, nil
+	v.n, v.there, v.err = 0, 0, nil
 }
 
 // A verifiedContent is a verifier that can be closed.
@@ -181,7 +194,7 @@ type verifiedSeekContent struct {
 }
 
 // verified returns content as a verifier that closes it.
-func verified(content io.ReadCloser, desc Descriptor, progress func(int64)) (io.ReadCloser, *verifier) {
+func verified(content io.ReadCloser, desc Descriptor, progress func(read, there int64)) (io.ReadCloser, *verifier) {
 	switch v := newVerifier(content, desc, progress).(type) {
 	case *seekVerifier:
 		return verifiedSeekContent{v, content}, v.verifier

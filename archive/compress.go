@@ -43,25 +43,60 @@ const (
 	maxCores = 8
 )
 
+// CompressOptions say how much is done to make a stream small. The zero value has
+// the defaults.
+type CompressOptions struct {
+	// Level is that of the gzip command, 1 to 9, or of the zstd command, 1
+	// to 22, where several mean the same here; 0 is the default of either.
+	Level int
+}
+
 // Compress returns a writer that compresses to w, on several cores. The bytes
-// that come out depend only on those that go in: not on the number of cores, the
-// sizes of the writes, or the time. Close must be called, after an error too; it
-// does not close w.
-func Compress(w io.Writer, c Compression) (io.WriteCloser, error) {
+// that come out depend only on those that go in and on opts: not on the number of
+// cores, the sizes of the writes, or the time. Close must be called, after an error
+// too; it does not close w.
+//
+// What is compressed already passes at several gigabytes a second: gzip up to level
+// 6, and zstd, find out that a block does not become smaller and store it as it is,
+// in a stream that every reader of the format takes. So nothing is sniffed here, a
+// directory of pictures and texts is dealt with block by block, and what others read
+// remains a tar.gz.
+func Compress(w io.Writer, c Compression, opts *CompressOptions) (io.WriteCloser, error) {
+	level := 0
+	if opts != nil {
+		level = opts.Level
+	}
 	cores := min(runtime.GOMAXPROCS(0), maxCores)
-	switch c {
-	case Gzip:
-		z := pgzip.NewWriter(w)
-		if err := z.SetConcurrency(gzipBlock, cores); err != nil {
-			return nil, err
+	switch {
+	case level != 0 && !c.hasLevel(level):
+		return nil, fmt.Errorf("%s: there is no level %d", c, level)
+	case c == Gzip:
+		return gzipWriter(w, level, cores)
+	case c == Zstd:
+		options := []zstd.EOption{zstd.WithEncoderConcurrency(cores)}
+		if level != 0 {
+			options = append(options, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)))
 		}
-		return z, nil
-	case Zstd:
-		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(cores))
-	case None:
+		return zstd.NewWriter(w, options...)
+	case c == None:
 		return plainWriter{w}, nil
 	}
 	return nil, fmt.Errorf("%s: unknown", c)
+}
+
+func (c Compression) hasLevel(level int) bool {
+	return level >= 1 && (c == Gzip && level <= 9 || c == Zstd && level <= 22)
+}
+
+func gzipWriter(w io.Writer, level, cores int) (io.WriteCloser, error) {
+	if level == 0 {
+		level = pgzip.DefaultCompression
+	}
+	z, err := pgzip.NewWriterLevel(w, level)
+	if err != nil {
+		return nil, err
+	}
+	return z, z.SetConcurrency(gzipBlock, cores)
 }
 
 type plainWriter struct{ io.Writer }

@@ -26,7 +26,7 @@ func text(n int) []byte {
 func compress(t testing.TB, c Compression, data []byte, piece int) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	w, err := Compress(&b, c)
+	w, err := Compress(&b, c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,8 +72,54 @@ func TestCompress(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Compress(io.Discard, 99); err == nil {
+	if _, err := Compress(io.Discard, 99, nil); err == nil {
 		t.Error("unknown compression accepted")
+	}
+}
+
+func compressLevel(t testing.TB, c Compression, level int, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := Compress(&b, c, &CompressOptions{Level: level})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestCompressLevels(t *testing.T) {
+	data := text(300_000)
+	for c, most := range map[Compression]int{Gzip: 9, Zstd: 22, None: 0} {
+		for level := range most + 1 {
+			if got := decompress(t, compressLevel(t, c, level, data)); !bytes.Equal(got, data) {
+				t.Errorf("%s, level %d: does not come back", c, level)
+			}
+		}
+		for _, level := range []int{-1, most + 1} {
+			if _, err := Compress(io.Discard, c, &CompressOptions{Level: level}); err == nil {
+				t.Errorf("%s: level %d accepted", c, level)
+			}
+		}
+		if small, large := compressLevel(t, c, most, data), compressLevel(t, c, min(most, 1), data); c != None && len(small) >= len(large) {
+			t.Errorf("%s: level %d makes %d bytes, 1 %d", c, most, len(small), len(large))
+		}
+	}
+}
+
+// What is compressed already is stored: it grows by less than a thousandth.
+func TestCompressCompressed(t *testing.T) {
+	data := make([]byte, 5<<20)
+	rand.NewChaCha8([32]byte{}).Read(data)
+	for _, c := range []Compression{Gzip, Zstd, None} {
+		if n := len(compress(t, c, data, 1<<20)); n > len(data)+len(data)/1000 {
+			t.Errorf("%s: %d bytes became %d", c, len(data), n)
+		}
 	}
 }
 
@@ -94,7 +140,7 @@ func decompress(t testing.TB, data []byte) []byte {
 func TestCompressToFullDisk(t *testing.T) {
 	full := errors.New("disk full")
 	for _, c := range []Compression{Gzip, Zstd, None} {
-		w, err := Compress(failingWriter{full}, c)
+		w, err := Compress(failingWriter{full}, c, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

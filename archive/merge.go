@@ -11,29 +11,62 @@ import (
 	"slices"
 )
 
-// commit moves the tree to where it belongs.
-func (u *unpacker) commit() error {
-	if u.dir != "." {
-		if _, err := u.root.Lstat(u.dir); errors.Is(err, fs.ErrNotExist) {
-			return u.rename()
-		}
-	}
-	m := &merge{unpacker: u, kept: map[string]bool{}}
-	if err := m.check("."); err != nil {
+// A Tree is an archive that [Extract] unpacked and that waits to be moved to where
+// it belongs. It is for one goroutine at a time.
+type Tree struct{ u *unpacker }
+
+// Check reports what is in the way of Commit, and changes nothing.
+func (t *Tree) Check() error {
+	m, err := t.u.merge()
+	if m == nil || err != nil {
 		return err
 	}
+	return m.stage.Close()
+}
+
+// Commit moves the tree into place, as [Unpack] says. Discard must be called in any
+// case.
+func (t *Tree) Commit() error {
+	m, err := t.u.merge()
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		return t.u.rename()
+	}
+	defer m.stage.Close()
 	if err := m.move("."); err != nil {
 		return err
 	}
-	return u.applyModes(u.dir, m.kept)
+	return t.u.applyModes(t.u.dir, m.kept)
+}
+
+// Discard removes what was not moved into place.
+func (t *Tree) Discard() error { return t.u.remove() }
+
+// merge returns how the tree can be moved into a directory that is there, or nil if
+// there is none.
+func (u *unpacker) merge() (*merge, error) {
+	if u.dir != "." {
+		if _, err := u.root.Lstat(u.dir); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+	}
+	stage, err := u.root.OpenRoot(u.stageName)
+	if err != nil {
+		return nil, err
+	}
+	m := &merge{unpacker: u, stage: stage, kept: map[string]bool{}}
+	if err := m.check("."); err != nil {
+		stage.Close()
+		return nil, err
+	}
+	return m, nil
 }
 
 // rename makes the tree the destination, with all modes, in one step.
 func (u *unpacker) rename() error {
 	err := u.applyModes(u.stageName, nil)
-	if err == nil {
-		err = u.stage.Close()
-	}
 	if err == nil {
 		err = u.root.Rename(u.stageName, u.dir)
 	}
@@ -73,7 +106,8 @@ func (u *unpacker) applyModes(dir string, kept map[string]bool) error {
 // A merge moves the tree into a directory that is there.
 type merge struct {
 	*unpacker
-	kept map[string]bool // directories of the tree that are there
+	stage *os.Root
+	kept  map[string]bool // directories of the tree that are there
 }
 
 // batch is how many entries of a directory are looked at in one go.

@@ -2,7 +2,6 @@ package archive
 
 import (
 	"archive/tar"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"time"
 )
 
@@ -37,16 +35,24 @@ type PackOptions struct {
 // files). Symbolic links are kept as they are, wherever they lead; dir itself may
 // be one to a directory. What is neither file, directory nor link, such as a
 // socket or a device, is an error, and so is a file that changes its size while
-// it is read.
+// it is read, or becomes something else.
 func Pack(ctx context.Context, w io.Writer, dir string, opts *PackOptions) error {
-	if opts == nil {
-		opts = &PackOptions{}
-	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
+	return PackRoot(ctx, w, root, opts)
+}
+
+// PackRoot is [Pack] of the directory that root is open on. It does not close root.
+//
+// Files are opened, and small ones read, ahead of their turn by a few goroutines,
+// of which none is left: with many files that is what takes the time.
+func PackRoot(ctx context.Context, w io.Writer, root *os.Root, opts *PackOptions) error {
+	if opts == nil {
+		opts = &PackOptions{}
+	}
 	info, err := root.Stat(".")
 	if err != nil {
 		return err
@@ -61,7 +67,21 @@ func Pack(ctx context.Context, w io.Writer, dir string, opts *PackOptions) error
 	if !opts.ModTime.IsZero() {
 		p.modTime = time.Unix(opts.ModTime.Unix(), 0)
 	}
-	if err := p.directory(root, dir, path.Clean(filepath.ToSlash(opts.Prefix)), info); err != nil {
+	walking, stop := context.WithCancel(ctx)
+	found := walk(walking, root, root.Name(), path.Clean(filepath.ToSlash(opts.Prefix)), info)
+	for e := range found.entries {
+		if err == nil {
+			if err = p.entry(e); err != nil {
+				stop()
+			}
+		}
+		e.discard()
+	}
+	stop()
+	if err == nil {
+		err = context.Cause(ctx) // why it found no more
+	}
+	if err != nil {
 		return err
 	}
 	return p.tar.Close()
@@ -78,98 +98,50 @@ type packer struct {
 // An inode is what tells that two names are one file.
 type inode struct{ device, number uint64 }
 
-// directory packs the directory that root is open on as the entry name; disk is
-// its path for messages.
-func (p *packer) directory(root *os.Root, disk, name string, info fs.FileInfo) error {
-	if err := p.header(tar.TypeDir, name+"/", info, "", 0); err != nil {
-		return fmt.Errorf("%s: %w", disk, err)
-	}
-	entries, err := readDir(root)
-	if err != nil {
-		return fmt.Errorf("%s: %w", disk, err)
-	}
-	for _, e := range entries {
-		if err := context.Cause(p.ctx); err != nil {
-			return err
-		}
-		if err := p.entry(root, e.Name(), filepath.Join(disk, e.Name()), path.Join(name, e.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func readDir(root *os.Root) ([]fs.DirEntry, error) {
-	d, err := root.Open(".")
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	entries, err := d.ReadDir(-1)
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
-	return entries, err
-}
-
-// entry packs what is called base in root.
-func (p *packer) entry(root *os.Root, base, disk, name string) error {
-	info, err := root.Lstat(base)
-	if err != nil {
-		return fmt.Errorf("%s: %w", disk, err)
-	}
-	switch info.Mode().Type() {
-	case fs.ModeDir:
-		sub, err := root.OpenRoot(base)
-		if err != nil {
-			return fmt.Errorf("%s: %w", disk, err)
-		}
-		defer sub.Close()
-		return p.directory(sub, disk, name, info)
-	case fs.ModeSymlink:
-		var target string
-		if target, err = root.Readlink(base); err == nil {
-			err = p.header(tar.TypeSymlink, name, info, filepath.ToSlash(target), 0)
-		}
-	case 0:
-		err = p.file(root, base, name, info)
+// entry packs e once it is loaded.
+func (p *packer) entry(e *entry) error {
+	<-e.done
+	err := context.Cause(p.ctx)
+	switch {
+	case err != nil:
+		return err
+	case e.err != nil:
+		err = e.err
+	case e.info.IsDir():
+		err = p.header(tar.TypeDir, e.name+"/", e.info, "", 0)
+	case e.info.Mode().IsRegular():
+		err = p.file(e)
 	default:
-		err = fmt.Errorf("neither a file, a directory nor a link (%s): cannot be packed", info.Mode())
+		err = p.header(tar.TypeSymlink, e.name, e.info, filepath.ToSlash(e.link), 0)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", disk, err)
+		return fmt.Errorf("%s: %w", e.disk, err)
 	}
 	return nil
 }
 
 var errChanged = errors.New("changed while it was packed")
 
-func (p *packer) file(root *os.Root, base, name string, info fs.FileInfo) error {
-	if i, ok := sharedInode(info); ok {
+func (p *packer) file(e *entry) error {
+	if i, ok := sharedInode(e.info); ok {
 		if first, ok := p.first[i]; ok {
-			return p.header(tar.TypeLink, name, info, first, 0)
+			return p.header(tar.TypeLink, e.name, e.info, first, 0)
 		}
-		p.first[i] = name
+		p.first[i] = e.name
 	}
-	f, err := root.Open(base)
+	size := e.info.Size()
+	if err := p.header(tar.TypeReg, e.name, e.info, "", size); err != nil {
+		return err
+	}
+	if e.file == nil {
+		_, err := p.tar.Write(e.data)
+		return err
+	}
+	n, err := io.CopyBuffer(onlyWriter{p.tar}, onlyReader{io.LimitReader(contextReader{p.ctx, e.file}, size)}, p.buf)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	opened, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if !os.SameFile(info, opened) {
-		return errChanged
-	}
-	size := opened.Size()
-	if err := p.header(tar.TypeReg, name, opened, "", size); err != nil {
-		return err
-	}
-	n, err := io.CopyBuffer(onlyWriter{p.tar}, onlyReader{io.LimitReader(contextReader{p.ctx, f}, size)}, p.buf)
-	if err != nil {
-		return err
-	}
-	if more, err := f.Read(p.buf[:1]); n != size || more > 0 {
+	if more, err := e.file.Read(p.buf[:1]); n != size || more > 0 {
 		return errChanged
 	} else if err != io.EOF {
 		return err

@@ -25,9 +25,15 @@ const TempPrefix = ".oras-"
 // UnpackOptions say where an archive goes and what it may hold. The zero value
 // works.
 type UnpackOptions struct {
-	// Dir is the directory, of the root, that the archive becomes: a name
-	// without slashes. Empty or "." is the root itself.
+	// Dir is the directory, of the root, that the archive becomes, its
+	// elements separated by slashes. What it is in must be there by the time
+	// of Commit. Empty or "." is the root itself.
 	Dir string
+
+	// Temp is the directory, of the root, in which the entries are made
+	// before they are moved; it must be there, on the same file system as
+	// Dir. By default it is the root itself.
+	Temp string
 
 	// Prefix is what the names of all entries must begin with, and what
 	// Dir stands for: with the Prefix "docs", the entry docs/a is the file
@@ -70,6 +76,17 @@ type UnpackOptions struct {
 // extended attributes are ignored. Files get the modification time they have in
 // the archive if it is after 1970 began. Nothing is synced to disk.
 func Unpack(ctx context.Context, root *os.Root, r io.Reader, opts *UnpackOptions) error {
+	t, err := Extract(ctx, root, r, opts)
+	if err != nil {
+		return err
+	}
+	return errors.Join(t.Commit(), t.Discard())
+}
+
+// Extract is the first half of [Unpack]: it reads r to its end and makes the
+// entries, but leaves them where they are made, for [Tree.Commit]. The root must
+// stay open until then.
+func Extract(ctx context.Context, root *os.Root, r io.Reader, opts *UnpackOptions) (*Tree, error) {
 	if opts == nil {
 		opts = &UnpackOptions{}
 	}
@@ -90,24 +107,25 @@ func Unpack(ctx context.Context, root *os.Root, r io.Reader, opts *UnpackOptions
 		u.maxEntries = DefaultMaxEntries
 	}
 	if err := u.checkDir(); err != nil {
-		return err
+		return nil, err
 	}
-	if err := u.begin(); err != nil {
-		return err
+	if err := u.begin(opts.Temp); err != nil {
+		return nil, err
 	}
-	defer u.end()
 	r = contextReader{ctx, r}
 	if opts.MaxSize > 0 {
 		r = &limitedReader{r, opts.MaxSize, opts.MaxSize}
 	}
-	if err := u.readAll(r); err != nil {
-		return err
+	err := u.readAll(r)
+	// A tree that waits shall not cost descriptors, and Windows does not
+	// rename a directory while one in it is open.
+	u.close()
+	if err != nil {
+		u.remove() // what cannot be removed bears TempPrefix: it is seen for what it is
+		return nil, err
 	}
-	// Windows does not rename a directory while one in it is open.
-	if err := u.parent.Close(); err != nil {
-		return err
-	}
-	return u.commit()
+	u.buf = nil
+	return &Tree{u}, nil
 }
 
 type unpacker struct {
@@ -138,9 +156,6 @@ func (u *unpacker) checkDir() error {
 	if u.dir == "." {
 		return nil
 	}
-	if strings.Contains(u.dir, "/") {
-		return fmt.Errorf("%s: not a name", u.dir)
-	}
 	if err := CheckName(u.dir); err != nil {
 		return fmt.Errorf("%s: %w", u.dir, err)
 	}
@@ -157,10 +172,10 @@ func (u *unpacker) checkDir() error {
 	return nil
 }
 
-// begin makes the directory in which the entries are made. Nobody else may look
-// into it.
-func (u *unpacker) begin() error {
-	name := TempPrefix + rand.Text()
+// begin makes the directory, in temp, in which the entries are made. Nobody else
+// may look into it.
+func (u *unpacker) begin(temp string) error {
+	name := path.Join(filepath.ToSlash(temp), TempPrefix+rand.Text())
 	if err := u.root.Mkdir(name, 0o777); err != nil {
 		return fmt.Errorf("%s: %w", u.root.Name(), err)
 	}
@@ -182,23 +197,26 @@ func (u *unpacker) begin() error {
 		return err
 	}()
 	if err != nil {
-		u.end()
+		u.close()
+		u.remove()
 		return err
 	}
 	return u.setMode(".", 0o777)
 }
 
-// end removes what was not moved away.
-func (u *unpacker) end() {
+// close lets go of what is open.
+func (u *unpacker) close() {
 	if u.parent != nil {
 		u.parent.Close()
 	}
 	if u.stage != nil {
 		u.stage.Close()
 	}
-	// What cannot be removed bears TempPrefix: it is seen for what it is.
-	u.root.RemoveAll(u.stageName)
+	u.parent, u.stage = nil, nil
 }
+
+// remove removes what was not moved away.
+func (u *unpacker) remove() error { return u.root.RemoveAll(u.stageName) }
 
 // readAll makes the entries of r, and reads on to the end of r, so that whoever
 // verifies it has seen everything.

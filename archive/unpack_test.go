@@ -389,7 +389,7 @@ func TestBigFile(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	r, w := io.Pipe()
 	go func() {
-		z, err := Compress(w, Zstd)
+		z, err := Compress(w, Zstd, nil)
 		if err == nil {
 			err = Pack(t.Context(), z, src, nil)
 			err = errors.Join(err, z.Close())

@@ -199,7 +199,7 @@ func (c *Config) lookUp(ctx context.Context, f configFile, all *settings, host, 
 	for _, name := range all.helpersFor(host) {
 		cred, err := helper{name}.get(ctx, helperKey(host))
 		switch {
-		case errors.Is(err, errNoHelper):
+		case errors.Is(err, ErrNoHelper):
 			c.warn(fmt.Sprintf("registry config %s: %v", f.path, err))
 		case err != nil || !cred.IsZero():
 			return cred, err

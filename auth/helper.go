@@ -26,10 +26,10 @@ const (
 	maxHelperOut = 64 << 10
 )
 
-var (
-	helperName  = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}(\.exe)?$`)
-	errNoHelper = errors.New("not installed")
-)
+var helperName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}(\.exe)?$`)
+
+// ErrNoHelper is a credential helper that is not installed.
+var ErrNoHelper = errors.New("not installed")
 
 func (h helper) program() string { return "docker-credential-" + h.name }
 
@@ -93,7 +93,7 @@ func (h helper) run(ctx context.Context, action, input string, cred Credential) 
 	}
 	path, err := exec.LookPath(h.program())
 	if errors.Is(err, exec.ErrNotFound) {
-		return nil, fmt.Errorf("credential helper %s: %w", h.program(), errNoHelper)
+		return nil, fmt.Errorf("credential helper %s: %w", h.program(), ErrNoHelper)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("credential helper %s: %w", h.program(), err)
@@ -190,7 +190,7 @@ func (c *Config) detectHelper(ctx context.Context) string {
 		if err == nil {
 			return h.name
 		}
-		if !errors.Is(err, errNoHelper) {
+		if !errors.Is(err, ErrNoHelper) {
 			c.warn(err.Error())
 		}
 	}

@@ -109,11 +109,13 @@ func TestHelperMissing(t *testing.T) {
 	if len(warnings) != 1 || !strings.Contains(warnings[0], path) || !strings.Contains(warnings[0], "docker-credential-gone: not installed") {
 		t.Errorf("warnings %q", warnings)
 	}
-	wantErr(t, c.Put(t.Context(), "a.example", user), errNoHelper, "docker-credential-gone") // not kept where it was not to be
+	wantErr(t, c.Put(t.Context(), "a.example", user), ErrNoHelper, "docker-credential-gone") // not kept where it was not to be
 	if !strings.Contains(read(t, path), auth64("file", "p")) {
 		t.Error("the file was changed")
 	}
-	wantErr(t, c.Delete(t.Context(), "a.example"), errNoHelper, "")
+	if err := c.Delete(t.Context(), "a.example"); err != nil {
+		t.Error(err)
+	}
 	if strings.Contains(read(t, path), auth64("file", "p")) {
 		t.Error("not deleted from the file")
 	}

@@ -78,7 +78,8 @@ func storeWith(ctx context.Context, names []string, host string, cred Credential
 
 // Delete forgets registry, a host[:port]: with the helper that is configured for
 // it and in the first file, whatever its spelling there. Entries for single
-// repositories stay. That nothing is kept is no error.
+// repositories stay. That nothing is kept is no error, and that the helper is not
+// installed a warning.
 func (c *Config) Delete(ctx context.Context, registry string) error {
 	if err := oras.CheckRegistry(registry); err != nil {
 		return err
@@ -91,6 +92,10 @@ func (c *Config) Delete(ctx context.Context, registry string) error {
 	var failed error
 	if len(names) > 0 {
 		failed = helper{names[0]}.erase(ctx, helperKey(host)) // and from the file all the same
+	}
+	if errors.Is(failed, ErrNoHelper) {
+		c.warn(fmt.Sprintf("registry config %s: %v", c.Path(), failed))
+		failed = nil
 	}
 	if _, err := os.Stat(c.Path()); errors.Is(err, fs.ErrNotExist) {
 		return failed

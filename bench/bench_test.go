@@ -77,6 +77,7 @@ func start(b *testing.B, program string, args ...string) *registry {
 	b.Helper()
 	cmd := exec.Command(program, args...)
 	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), "ORAS_ACCESS_LOG=none")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		b.Fatal(err)

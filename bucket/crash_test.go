@@ -5,11 +5,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,26 +22,70 @@ import (
 	"github.com/c73062ad/oras/bucket"
 )
 
-const crashWriters = 3 // goroutines of a process
+var kills = flag.Int("kills", 300, "how many processes TestKill kills")
+
+const (
+	crashWriters = 3 // goroutines of a process
+	crashGrace   = 2 * time.Second
+	crashRepos   = 12 // shared by rounds
+)
+
+// crashRegistry is what the processes have: garbage is collected after seconds.
+func crashRegistry(dir *bucket.Dir) *bucket.Registry {
+	return bucket.New(dir).Ages(100*time.Millisecond, time.Second, crashGrace)
+}
+
+func init() { processes["collect"] = collectUntilKilled }
+
+// collectUntilKilled collects garbage below the folder args[0], again and again.
+func collectUntilKilled(args []string) error {
+	dir, err := bucket.OpenDir(args[0])
+	if err != nil {
+		return err
+	}
+	for {
+		say("collecting")
+		done, err := crashRegistry(dir).Collect(context.Background(), &bucket.CollectOptions{
+			Grace: time.Nanosecond, Untagged: time.Nanosecond, Uploads: crashGrace,
+		})
+		if err != nil {
+			return err
+		}
+		say("collected", done.Objects)
+	}
+}
 
 // writeUntilKilled writes to the repository args[1] below the folder args[0], and
 // says on standard output, a line each, what it is about to do and what it has
-// done. args[2] keeps its work apart from other processes'.
+// done. args[2] keeps its work apart from other processes', and is where its dice
+// begin.
 func writeUntilKilled(args []string) error {
 	dir, err := bucket.OpenDir(args[0])
 	if err != nil {
 		return err
 	}
-	store, err := bucket.New(dir).Repository(context.Background(), args[1])
+	ctx := context.Background()
+	store, err := crashRegistry(dir).Repository(ctx, args[1])
+	if err != nil {
+		return err
+	}
+	other, err := crashRegistry(dir).Repository(ctx, "other")
+	if err != nil {
+		return err
+	}
+	seed, err := strconv.ParseUint(args[2], 10, 64)
 	if err != nil {
 		return err
 	}
 	errs := make(chan error)
 	for g := range crashWriters {
 		go func() {
-			w := crashWriter{store.(*bucket.Store), fmt.Sprintf("%s-%d", args[2], g), nil}
+			w := &crashWriter{
+				Store: store.(*bucket.Store), other: other.(*bucket.Store),
+				name: fmt.Sprintf("%s-%d", args[2], g), dice: rand.New(rand.NewPCG(seed, uint64(g))),
+			}
 			for i := 0; ; i++ {
-				if err := w.step(context.Background(), i); err != nil {
+				if err := w.step(ctx, i); err != nil {
 					errs <- err
 					return
 				}
@@ -50,47 +97,130 @@ func writeUntilKilled(args []string) error {
 
 type crashWriter struct {
 	*bucket.Store
+	other  *bucket.Store
 	name   string
+	dice   *rand.Rand
 	tagged []oras.Descriptor
+	tags   []string
 }
 
 // say writes one line at once: it is whole, or the process was killed before.
 func say(words ...any) { os.Stdout.WriteString(fmt.Sprintln(words...)) }
 
+// step pushes an image and tags it, and then does something with what it did before.
 func (w *crashWriter) step(ctx context.Context, i int) error {
-	layer := []byte(strings.Repeat(fmt.Sprint(w.name, i), 1+i*997%20_000))
-	layerDesc := oras.DescriptorOf("a/b", layer)
+	if err := w.image(ctx, i); err != nil {
+		return err
+	}
+	for range w.dice.IntN(3) {
+		one := w.dice.IntN(len(w.tagged))
+		var err error
+		switch w.dice.IntN(4) {
+		case 0:
+			err = w.attach(ctx, w.tagged[one], i)
+		case 1:
+			err = w.tag(ctx, w.tagged[one], fmt.Sprintf("latest-%s", w.name), w.Tag)
+		case 2:
+			err = w.untag(ctx)
+		case 3:
+			err = w.delete(ctx, one)
+		}
+		if errors.Is(err, oras.ErrNotFound) { // it was untagged, and collected
+			err = nil
+		}
+		if err != nil || len(w.tagged) == 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *crashWriter) image(ctx context.Context, i int) error {
+	layer := []byte(strings.Repeat(fmt.Sprint(w.name, i), 1+w.dice.IntN(3000)))
+	common := fmt.Appendf(nil, "common %d", w.dice.IntN(5)) // what others have, too
+	layerDesc, commonDesc := oras.DescriptorOf("a/b", layer), oras.DescriptorOf("a/b", common)
 	if err := w.pushLayer(ctx, i, layer, layerDesc); err != nil {
 		return err
 	}
 	say("pushed", layerDesc.Digest, layerDesc.Size)
-
-	data, desc := image(fmt.Sprint(w.name, i), oras.Manifest{Layers: []oras.Descriptor{layerDesc}})
-	for _, tag := range []string{fmt.Sprintf("%s-%d", w.name, i), "latest-" + w.name} {
-		say("tagging", tag, desc.Digest)
-		if err := oras.PushTagged(ctx, w, desc, bytes.NewReader(data), tag); err != nil {
+	if err := oras.Push(ctx, w.other, commonDesc, bytes.NewReader(common)); err != nil {
+		return err
+	}
+	mount := func() error {
+		return oras.Mount(ctx, w, commonDesc, "other", nil)
+	}
+	push := func() error {
+		return errors.Join(
+			oras.Push(ctx, w, commonDesc, bytes.NewReader(common)),
+			oras.Push(ctx, w, configDesc, strings.NewReader("{}")))
+	}
+	if w.dice.IntN(2) == 0 {
+		if err := mount(); err != nil && !errors.Is(err, oras.ErrNotFound) {
 			return err
 		}
-		say("tagged", tag, desc.Digest)
 	}
+	if err := push(); err != nil {
+		return err
+	}
+	data, desc := image(fmt.Sprint(w.name, i), oras.Manifest{Layers: []oras.Descriptor{layerDesc, commonDesc}})
+	tag := fmt.Sprintf("%s-%d", w.name, i)
+	err := w.tag(ctx, desc, tag, func(ctx context.Context, desc oras.Descriptor, tag string) error {
+		return oras.PushTagged(ctx, w, desc, bytes.NewReader(data), tag)
+	})
 	w.tagged = append(w.tagged, desc)
+	w.tags = append(w.tags, tag)
+	return err
+}
 
+var configDesc = oras.DescriptorOf(oras.MediaTypeEmpty, []byte("{}"))
+
+func (w *crashWriter) tag(ctx context.Context, desc oras.Descriptor, tag string, do func(context.Context, oras.Descriptor, string) error) error {
+	say("tagging", tag, desc.Digest)
+	if err := do(ctx, desc, tag); err != nil {
+		return err
+	}
+	say("tagged", tag, desc.Digest)
+	return nil
+}
+
+func (w *crashWriter) attach(ctx context.Context, desc oras.Descriptor, i int) error {
 	data, signature := image(fmt.Sprint("of", w.name, i), oras.Manifest{Subject: &desc})
 	if err := oras.Push(ctx, w, signature, bytes.NewReader(data)); err != nil {
 		return err
 	}
 	say("attached", desc.Digest, signature.Digest)
+	return nil
+}
 
-	if i%3 == 2 {
-		victim := w.tagged[0]
-		w.tagged = w.tagged[1:]
-		say("deleting", victim.Digest)
-		if err := w.Delete(ctx, victim); err != nil {
-			return err
-		}
+func (w *crashWriter) untag(ctx context.Context) error {
+	if len(w.tags) == 0 {
+		return nil
+	}
+	tag := w.tags[0]
+	w.tags = w.tags[1:]
+	say("untagging", tag)
+	err := w.Untag(ctx, tag)
+	if errors.Is(err, oras.ErrNotFound) { // it went with its manifest
+		return nil
+	}
+	if err == nil {
+		say("untagged", tag)
+	}
+	return err
+}
+
+func (w *crashWriter) delete(ctx context.Context, one int) error {
+	victim := w.tagged[one]
+	w.tagged = append(w.tagged[:one], w.tagged[one+1:]...)
+	say("deleting", victim.Digest)
+	err := w.Delete(ctx, victim)
+	if errors.Is(err, oras.ErrNotFound) { // it was untagged, and collected
+		err = nil
+	}
+	if err == nil {
 		say("deleted", victim.Digest)
 	}
-	return nil
+	return err
 }
 
 // pushLayer does so in one piece or in two.
@@ -117,14 +247,21 @@ func (w *crashWriter) pushLayer(ctx context.Context, i int, data []byte, desc or
 
 // A diary is what a process said.
 type diary struct {
+	repository        string
+	collected         bool              // while others collected garbage
 	pushed            map[string]int64  // layer → size
 	tagged, tagging   map[string]string // tag → manifest; the latter without an answer yet
+	untagging         map[string]bool   // tag
 	attached          map[string]string // signature → manifest
 	deleting, deleted map[string]bool   // manifest
 }
 
-func newDiary() *diary {
-	return &diary{map[string]int64{}, map[string]string{}, map[string]string{}, map[string]string{}, map[string]bool{}, map[string]bool{}}
+func newDiary(repository string) *diary {
+	return &diary{
+		repository: repository,
+		pushed:     map[string]int64{}, tagged: map[string]string{}, tagging: map[string]string{}, untagging: map[string]bool{},
+		attached: map[string]string{}, deleting: map[string]bool{}, deleted: map[string]bool{},
+	}
 }
 
 func (d *diary) note(line string) {
@@ -140,6 +277,10 @@ func (d *diary) note(line string) {
 	case "tagged":
 		d.tagged[name] = value
 		delete(d.tagging, name)
+	case "untagging":
+		d.untagging[name] = true
+	case "untagged":
+		delete(d.tagged, name)
 	case "attached":
 		d.attached[value] = name
 	case "deleting":
@@ -149,44 +290,73 @@ func (d *diary) note(line string) {
 	}
 }
 
-// TestKill kills processes that write, with no warning and at any instant. What
-// they had said to be done is done, and nothing there is half done.
+// TestKill kills processes that push, tag, attach, untag, delete and collect
+// garbage, with no warning and at any instant. What they had said to be done is
+// done, nothing there is half done, and a check finds nothing wrong.
 func TestKill(t *testing.T) {
-	rounds := 20
+	n := *kills
 	if testing.Short() {
-		rounds = 4
+		n = min(n, 30)
 	}
 	path := t.TempDir()
-	diaries := make([]*diary, rounds)
-	done := 0
-	for round := range rounds {
-		diaries[round] = writeAndKill(t, path, fmt.Sprintf("round/%d", round))
-		done += len(diaries[round].tagged)
-		verifyDiary(t, path, fmt.Sprintf("round/%d", round), diaries[round])
+	var diaries []*diary
+	done, killed, collections := 0, 0, 0
+	for round := 0; killed < n; round++ {
+		d, collected := writeAndKill(t, path, fmt.Sprintf("round/%d", round%crashRepos), round)
+		killed += 2
+		if d.collected {
+			killed++
+		}
+		collections += collected
+		done += len(d.tagged)
+		diaries = append(diaries, d)
+		verifyDiary(t, path, d)
+		if every := max(40, n/20); round%every == every-1 {
+			checkFolder(t, path)
+		}
+		if t.Failed() {
+			t.Fatalf("round %d", round)
+		}
 	}
-	for round, d := range diaries {
-		verifyDiary(t, path, fmt.Sprintf("round/%d", round), d)
+	for _, d := range diaries {
+		d.collected = true // since
+		verifyDiary(t, path, d)
 	}
-	t.Logf("%d tags", done)
+	checkFolder(t, path)
+	t.Logf("%d processes were killed; %d tags, %d collections", killed, done, collections)
 	if done == 0 {
 		t.Error("no process had done anything when it was killed")
 	}
 }
 
-// writeAndKill lets two processes write to one repository, kills them and returns
-// what they said.
-func writeAndKill(t *testing.T, path, repository string) *diary {
-	d := newDiary()
+func checkFolder(t *testing.T, path string) {
+	t.Helper()
+	dir, err := bucket.OpenDir(path)
+	must(t, err)
+	defer dir.Close()
+	clean(t, dir)
+}
+
+// writeAndKill lets two processes write to one repository, while a third may collect
+// garbage, kills them and returns what they said, and how many collections ended.
+func writeAndKill(t *testing.T, path, repository string, round int) (*diary, int) {
+	d := newDiary(repository)
+	d.collected = round%2 == 1
 	var mu sync.Mutex
 	var group sync.WaitGroup
-	for _, name := range []string{"x", "y"} {
-		cmd := process(t, "write", path, repository, name)
+	collections := 0
+	run := func(last int, args ...string) {
+		cmd := process(t, args...)
 		out, err := cmd.StdoutPipe()
 		must(t, err)
 		must(t, cmd.Start())
 		group.Go(func() {
+			hangs := time.AfterFunc(time.Minute, func() {
+				t.Errorf("the process %q hangs", args)
+				cmd.Process.Signal(syscall.SIGQUIT) // so that it says where
+			})
+			defer hangs.Stop()
 			lines := bufio.NewReader(out)
-			last := rand.N(60)
 			for i := 0; ; i++ {
 				line, err := lines.ReadString('\n')
 				if err != nil {
@@ -197,45 +367,63 @@ func writeAndKill(t *testing.T, path, repository string) *diary {
 				}
 				mu.Lock()
 				d.note(line)
+				if strings.HasPrefix(line, "collected") {
+					collections++
+				}
 				mu.Unlock()
 			}
 			cmd.Wait()
 			if cmd.ProcessState.Exited() {
-				t.Errorf("the process ended by itself: %v", cmd.ProcessState)
+				t.Errorf("the process %q ended by itself: %v", args, cmd.ProcessState)
 			}
 		})
 	}
+	for i := range 2 {
+		run(rand.N(60), "write", path, repository, fmt.Sprint(2*round+i))
+	}
+	if d.collected {
+		run(rand.N(3), "collect", path)
+	}
 	group.Wait()
-	return d
+	return d, collections
 }
 
-func verifyDiary(t *testing.T, path, name string, d *diary) {
+func verifyDiary(t *testing.T, path string, d *diary) {
 	t.Helper()
 	dir, err := bucket.OpenDir(path)
 	must(t, err)
 	defer dir.Close()
-	s := repository(t, bucket.New(dir), name)
+	s := repository(t, bucket.New(dir), d.repository)
 	for layer, size := range d.pushed {
-		whole(t, s, oras.Descriptor{Digest: digest.Digest(layer), Size: size})
+		if !d.collected {
+			whole(t, s, oras.Descriptor{Digest: digest.Digest(layer), Size: size})
+		}
 	}
+	tags := map[string]bool{} // manifests that a tag names
 	for tag, manifest := range d.tagged {
 		got, err := s.Resolve(t.Context(), tag)
 		switch {
 		case err == nil && string(got.Digest) != manifest && d.tagging[tag] != string(got.Digest):
-			t.Errorf("%s: tag %s is %s; it was acknowledged to be %s", name, tag, got.Digest, manifest)
-		case err == nil && d.deleted[manifest]:
-			t.Errorf("%s: tag %s of the deleted %s is there", name, tag, manifest)
-		case err != nil && !(errors.Is(err, oras.ErrNotFound) && d.deleting[manifest]):
-			t.Errorf("%s: tag %s: %v", name, tag, err)
+			t.Errorf("tag %s is %s; it was acknowledged to be %s", tag, got.Digest, manifest)
+		case err == nil && d.deleted[manifest] && string(got.Digest) == manifest:
+			t.Errorf("tag %s of the deleted %s is there", tag, manifest)
+		case err == nil:
+			tags[string(got.Digest)] = true
+			complete(t, s, got)
+		case !errors.Is(err, oras.ErrNotFound) || !d.deleting[manifest] && !d.deleting[d.tagging[tag]] && !d.untagging[tag]:
+			t.Errorf("tag %s: %v", tag, err)
 		}
 	}
 	for manifest := range d.deleted {
 		exists, err := s.Exists(t.Context(), oras.Descriptor{Digest: digest.Digest(manifest)})
 		if err != nil || exists {
-			t.Errorf("%s: deleted manifest %s: exists: %v, %v", name, manifest, exists, err)
+			t.Errorf("deleted manifest %s: exists: %v, %v", manifest, exists, err)
 		}
 	}
 	for signature, subject := range d.attached {
+		if d.collected && !tags[subject] {
+			continue // may have been collected
+		}
 		found := false
 		must(t, oras.Referrers(t.Context(), s, oras.Descriptor{Digest: digest.Digest(subject)}, "", func(page []oras.Descriptor) error {
 			for _, desc := range page {
@@ -244,36 +432,7 @@ func verifyDiary(t *testing.T, path, name string, d *diary) {
 			return nil
 		}))
 		if !found {
-			t.Errorf("%s: %s lacks its referrer %s", name, subject, signature)
+			t.Errorf("%s lacks its referrer %s", subject, signature)
 		}
-	}
-	verifyAll(t, s, dir, name)
-}
-
-// verifyAll checks whatever is there, acknowledged or not.
-func verifyAll(t *testing.T, s oras.Store, dir *bucket.Dir, name string) {
-	t.Helper()
-	err := s.Tags(t.Context(), "", func(page []string) error {
-		for _, tag := range page {
-			desc, err := s.Resolve(t.Context(), tag)
-			must(t, err)
-			complete(t, s, desc)
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, oras.ErrNotFound) {
-		t.Error(err)
-	}
-	for _, key := range list(t, dir, name+"/_blobs/", "") {
-		algorithm, hex, _ := strings.Cut(strings.TrimPrefix(key, name+"/_blobs/"), "/")
-		desc, err := s.Resolve(t.Context(), algorithm+":"+hex)
-		must(t, err)
-		whole(t, s, desc)
-	}
-	for _, key := range list(t, dir, name+"/_manifests/", "") {
-		algorithm, hex, _ := strings.Cut(strings.TrimPrefix(key, name+"/_manifests/"), "/")
-		desc, err := s.Resolve(t.Context(), algorithm+":"+hex)
-		must(t, err)
-		complete(t, s, desc)
 	}
 }

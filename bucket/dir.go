@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -22,8 +21,10 @@ import (
 //
 // An object is written to a temporary file below ".tmp", synced, and renamed;
 // then its folder is synced, and so was each folder before anything was put into
-// it. Links are hard links. The file system must be able to rename atomically and
-// to lock files: any local one is.
+// it. Other names of an object are hard links. The time of the last write of a file
+// is its age. The file system must be able to rename atomically and to lock files
+// and folders: any local one is. A lock is held for microseconds, and by who puts
+// an object only against who deletes one for being old.
 //
 // Any number of processes may use the directory at once. Nothing else should
 // write to it; what begins with "." in it is no object.
@@ -35,8 +36,18 @@ type Dir struct {
 	mu      sync.Mutex
 	durable map[string]struct{} // folders known to survive a loss of power, their own entry too
 
+	syncs   syncs
 	folders openFolders
 	names   nameCache
+
+	before func(op string, names ...string) error // in tests, may let fail what is about to be done to the disk
+}
+
+func (d *Dir) doing(op string, names ...string) error {
+	if d.before == nil {
+		return nil
+	}
+	return d.before(op, names...)
 }
 
 const (
@@ -46,15 +57,29 @@ const (
 )
 
 // OpenDir opens the directory path, which it makes if it is not there, readable
-// for its owner only. It reads nothing of what is in it, but for temporary files
-// that a process left behind a day ago, which it removes. A directory that cannot
-// be written is an error.
+// for its owner only. It reads nothing of what is in it, but for its schema, which
+// must not be of a later version of this package, and temporary files that a process
+// left behind a day ago, which it removes. A directory that cannot be written is an
+// error.
 func OpenDir(path string) (*Dir, error) {
 	d, err := openDir(path)
 	if err != nil {
 		return nil, fmt.Errorf("data folder %s: %w", path, cause(err))
 	}
 	return d, nil
+}
+
+// OpenExistingDir is OpenDir for a directory that holds a registry already; any other
+// is [oras.ErrNotFound].
+func OpenExistingDir(path string) (*Dir, error) {
+	for _, key := range []string{schemaKey, repositories} {
+		if _, err := os.Stat(filepath.Join(path, key)); err == nil {
+			return OpenDir(path)
+		} else if !missing(err) {
+			return nil, fmt.Errorf("data folder %s: %w", path, cause(err))
+		}
+	}
+	return nil, fmt.Errorf("data folder %s: registry %w", path, oras.ErrNotFound)
 }
 
 func openDir(path string) (*Dir, error) {
@@ -101,42 +126,34 @@ func makeDir(path string) error {
 		return err
 	}
 	defer f.Close()
-	return syncFolder(f)
+	return syncDir(f)
 }
 
-// prepare finds out whether and how files can be written.
+// prepare finds out whether and how files can be written, and whether those that
+// are there can be read. A full disk is no error: much can still be done.
 func (d *Dir) prepare() error {
-	if err := d.root.Mkdir(temporary, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := d.mkdir(temporary); err != nil {
 		return err
 	}
-	probe, _, err := d.write(context.Background(), strings.NewReader("probe"))
-	if err != nil {
+	probe := temporaryName()
+	f, err := d.create(probe)
+	if err == nil {
+		err = f.Close()
+		if left := d.discard(probe); err == nil {
+			err = left
+		}
+	}
+	if err != nil && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
 		return err
 	}
-	_, err = d.root.Stat(path.Join(temporary, strings.ToUpper(path.Base(probe))))
+	_, err = d.root.Stat(strings.ToUpper(temporary))
 	d.fold = err == nil
-	if err := d.root.Remove(probe); err != nil {
+	ctx := context.Background()
+	if err := checkSchema(ctx, d); err != nil {
 		return err
 	}
-	return d.sweep()
-}
-
-// sweep removes temporary files that were left behind.
-func (d *Dir) sweep() error {
-	left, err := fs.ReadDir(d.root.FS(), temporary)
-	if err != nil {
-		return err
-	}
-	for _, entry := range left {
-		info, err := entry.Info()
-		if err != nil || time.Since(info.ModTime()) < temporaryAge {
-			continue // gone, or perhaps still being written
-		}
-		if err := d.root.Remove(path.Join(temporary, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
+	long := time.Now().Add(-temporaryAge)
+	return d.Leftovers(ctx, long, func(l Leftover) error { return l.Remove() })
 }
 
 // Close lets go of the directory. Files that are open stay so.
@@ -152,7 +169,7 @@ func (d *Dir) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	var f *os.File
-	err = d.within(name, func(folder *os.Root, base string) error {
+	err = d.within(name, func(folder *folder, base string) error {
 		f, err = folder.Open(base)
 		return err
 	})
@@ -172,11 +189,7 @@ func (d *Dir) Size(ctx context.Context, key string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	var info fs.FileInfo
-	err = d.within(name, func(folder *os.Root, base string) error {
-		info, err = object(folder.Stat(base))
-		return err
-	})
+	info, err := object(d.stat(name))
 	if err != nil {
 		return 0, failed(key, err)
 	}

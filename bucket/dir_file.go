@@ -7,10 +7,18 @@ import "os"
 const writeBackBlock = 8 << 20
 
 // A dirFile is a file being written.
-type dirFile struct{ *os.File }
+type dirFile struct {
+	*os.File
+	dir  *Dir
+	name string
+}
 
 // WriteAt is that of [os.File].
-func (f dirFile) WriteAt(p []byte, offset int64) (int, error) {
+func (f *dirFile) WriteAt(p []byte, offset int64) (int, error) {
+	if err := f.dir.doing("write", f.name); err != nil {
+		n, _ := f.File.WriteAt(p[:len(p)/2], offset)
+		return n, err
+	}
 	n, err := f.File.WriteAt(p, offset)
 	start := offset / writeBackBlock * writeBackBlock
 	end := (offset + int64(n)) / writeBackBlock * writeBackBlock
@@ -18,4 +26,12 @@ func (f dirFile) WriteAt(p []byte, offset int64) (int, error) {
 		writeBack(f.File, start, end-start)
 	}
 	return n, err
+}
+
+// Sync is that of [os.File].
+func (f *dirFile) Sync() error {
+	if err := f.dir.doing("fsync", f.name); err != nil {
+		return err
+	}
+	return f.File.Sync()
 }

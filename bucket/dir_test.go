@@ -123,7 +123,7 @@ func TestOpenDir(t *testing.T) {
 	if got := files(t, filepath.Join(path, ".tmp")); !slices.Equal(got, []string{young}) {
 		t.Errorf("temporary files: %q; only what may be in use must stay", got)
 	}
-	if got := list(t, d, "", ""); !slices.Equal(got, []string{"x/y"}) {
+	if got := list(t, d, "", ""); !slices.Equal(got, []string{"_schema", "x/y"}) {
 		t.Errorf("List: %q", got)
 	}
 }
@@ -143,9 +143,20 @@ func TestDirKeys(t *testing.T) {
 		want(t, oras.ErrInvalid, err)
 		want(t, oras.ErrInvalid, d.Delete(ctx, key))
 		want(t, oras.ErrInvalid, d.Sync(ctx, key))
-		for _, op := range []func(context.Context, string, string) error{d.Link, d.Rename} {
-			want(t, oras.ErrInvalid, op(ctx, "a/b", key))
-			want(t, oras.ErrInvalid, op(ctx, key, "c"))
+		_, err = d.Stat(ctx, key)
+		want(t, oras.ErrInvalid, err)
+		want(t, oras.ErrInvalid, d.Touch(ctx, key))
+		_, err = d.DeleteOlder(ctx, key, time.Now())
+		want(t, oras.ErrInvalid, err)
+		want(t, oras.ErrInvalid, d.Create(ctx, key))
+		for _, op := range []func(from, to string) error{
+			func(from, to string) error { return alias(ctx, d, from, to) },
+			func(from, to string) error { return d.Rename(ctx, from, to, "") },
+		} {
+			want(t, oras.ErrInvalid, op("a/b", key))
+			if key != "" {
+				want(t, oras.ErrInvalid, op(key, "c"))
+			}
 		}
 	}
 	for _, key := range []string{"x", "x/y", "a", "a/c"} { // "a" is a folder
@@ -153,11 +164,15 @@ func TestDirKeys(t *testing.T) {
 		want(t, oras.ErrNotFound, err)
 		_, err = d.Size(ctx, key)
 		want(t, oras.ErrNotFound, err)
-		want(t, oras.ErrNotFound, d.Link(ctx, key, "z"))
+		_, err = d.Stat(ctx, key)
+		want(t, oras.ErrNotFound, err)
+		_, err = d.DeleteOlder(ctx, key, time.Now())
+		want(t, oras.ErrNotFound, err)
+		want(t, oras.ErrNotFound, alias(ctx, d, key, "z"))
 	}
 	want(t, oras.ErrNotFound, d.Delete(ctx, "x"))
-	want(t, oras.ErrNotFound, d.Rename(ctx, "x", "z"))
-	if got := list(t, d, "", ""); !slices.Equal(got, []string{"a/b"}) {
+	want(t, oras.ErrNotFound, d.Rename(ctx, "x", "z", ""))
+	if got := list(t, d, "", ""); !slices.Equal(got, []string{"_schema", "a/b"}) {
 		t.Errorf("List: %q", got)
 	}
 }
@@ -205,10 +220,9 @@ func TestDirPut(t *testing.T) {
 	if data, err := io.ReadAll(open); err != nil || string(data) != "before" {
 		t.Errorf("what was open before: %q, %v", data, err)
 	}
-	if got := files(t, path); len(got) != 1 {
+	if got := files(t, path); len(got) != 2 { // one is the schema
 		t.Errorf("files: %q; it must be one", got)
 	}
-
 }
 
 // A folder that somebody removed comes again, whoever makes it.
@@ -280,26 +294,27 @@ func TestDirManyFolders(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if n := descriptorCount(t); n > 200 {
+	if n := descriptorCount(t); n > 300 {
 		t.Errorf("%d files are open", n)
 	}
 }
 
-func TestDirLink(t *testing.T) {
+// alias lets to be another name of from.
+func alias(ctx context.Context, d *bucket.Dir, from, to string) error {
+	return d.PutAll(ctx, []bucket.Object{{Key: to, From: from}})
+}
+
+func TestDirAlias(t *testing.T) {
 	d, ctx := openDir(t), t.Context()
 	put(t, d, "a", "content")
+	put(t, d, "b/c", "replaced")
 	for range 2 {
-		if err := d.Link(ctx, "a", "b/c"); err != nil {
-			t.Fatal(err)
-		}
+		must(t, alias(ctx, d, "a", "b/c"))
 	}
-	put(t, d, "other", "other")
-	if err := d.Link(ctx, "other", "b/c"); err != nil {
-		t.Fatal(err)
+	if status, err := d.Stat(ctx, "a"); err != nil || status.Names != 2 {
+		t.Errorf("Stat: %+v, %v; it must have two names", status, err)
 	}
-	if err := d.Delete(ctx, "a"); err != nil {
-		t.Fatal(err)
-	}
+	must(t, d.Delete(ctx, "a"))
 	if got := get(t, d, "b/c"); got != "content" {
 		t.Errorf("b/c is %q", got)
 	}
@@ -333,7 +348,7 @@ func TestDirOpen(t *testing.T) {
 	if _, err := f.WriteAt([]byte("content"), 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Rename(ctx, "x", "y/z"); err != nil {
+	if err := d.Rename(ctx, "x", "y/z", ""); err != nil {
 		t.Fatal(err)
 	}
 	_, err = dirs[1].Open(ctx, "x")

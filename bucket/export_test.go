@@ -1,5 +1,7 @@
 package bucket
 
+import "time"
+
 // Fold lets d behave as on a file system to which "A" and "a" are one name.
 func (d *Dir) Fold() *Dir {
 	d.fold = true
@@ -11,3 +13,33 @@ func (r *Registry) HashEvery(bytes int64) *Registry {
 	r.hashes.interval = bytes
 	return r
 }
+
+// Ages lets r take objects for young, pushes for under way and garbage for needed
+// for other times; see ages.
+func (r *Registry) Ages(renew, push, grace time.Duration) *Registry {
+	r.ages = ages{renew, push, grace}
+	return r
+}
+
+// Before lets before be called before anything is done to the disk: "create",
+// "write", "fsync" or "remove" of a file, "rename" or "link" of one to another,
+// "mkdir" or "sync" of a folder. Its error is that of what was to be done.
+func (d *Dir) Before(before func(op string, names ...string) error) *Dir {
+	d.before = before
+	return d
+}
+
+// Path returns where d is.
+func (d *Dir) Path() string { return d.path }
+
+// Registry returns that of s.
+func (s *Store) Registry() *Registry { return s.registry }
+
+// Dir returns that of s.
+func (s *Store) Dir() *Dir { return s.bucket.(*Dir) }
+
+// Syncs is how writers share syncs.
+type Syncs = syncs
+
+// Do calls sync, or lets another's be for the caller too.
+func (s *Syncs) Do(folder string, sync func() error) error { return s.do(folder, sync) }

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/bucket"
@@ -68,16 +71,38 @@ type faultyDir struct {
 	dir *bucket.Dir
 }
 
-func (f *faultyDir) Link(ctx context.Context, from, to string) error {
-	return f.do(func() error { return f.dir.Link(ctx, from, to) })
+func (f *faultyDir) PutAll(ctx context.Context, steps ...[]bucket.Object) error {
+	return f.do(func() error { return f.dir.PutAll(ctx, steps...) })
 }
 
 func (f *faultyDir) Sync(ctx context.Context, key string) error {
 	return f.do(func() error { return f.dir.Sync(ctx, key) })
 }
 
-func (f *faultyDir) Rename(ctx context.Context, from, to string) error {
-	return f.do(func() error { return f.dir.Rename(ctx, from, to) })
+func (f *faultyDir) Stat(ctx context.Context, key string) (status bucket.Status, err error) {
+	err = f.do(func() error { status, err = f.dir.Stat(ctx, key); return err })
+	return status, err
+}
+
+func (f *faultyDir) Touch(ctx context.Context, key string) error {
+	return f.do(func() error { return f.dir.Touch(ctx, key) })
+}
+
+func (f *faultyDir) DeleteOlder(ctx context.Context, key string, than time.Time) (deleted bool, err error) {
+	err = f.do(func() error { deleted, err = f.dir.DeleteOlder(ctx, key, than); return err })
+	return deleted, err
+}
+
+func (f *faultyDir) Leftovers(ctx context.Context, than time.Time, fn func(bucket.Leftover) error) error {
+	return f.do(func() error { return f.dir.Leftovers(ctx, than, fn) })
+}
+
+func (f *faultyDir) Create(ctx context.Context, key string) error {
+	return f.do(func() error { return f.dir.Create(ctx, key) })
+}
+
+func (f *faultyDir) Rename(ctx context.Context, from, to, twin string) error {
+	return f.do(func() error { return f.dir.Rename(ctx, from, to, twin) })
 }
 
 func (f *faultyDir) Open(ctx context.Context, key string) (bucket.File, error) {
@@ -104,6 +129,14 @@ func (f *faultyFile) WriteAt(p []byte, offset int64) (n int, err error) {
 }
 
 func (f *faultyFile) Sync() error { return f.bucket.do(f.File.Sync) }
+
+func (f *faultyFile) Share(ctx context.Context, to, twin string) (shared bool, err error) {
+	s := f.File.(interface {
+		Share(context.Context, string, string) (bool, error)
+	})
+	err = f.bucket.do(func() error { shared, err = s.Share(ctx, to, twin); return err })
+	return shared, err
+}
 
 // A change is something done to a store, and what must be there then.
 type change struct {
@@ -233,6 +266,58 @@ func TestFaults(t *testing.T) {
 				return f, &f.faulty
 			})
 		})
+	}
+}
+
+// Whatever the system fails to do, as on a disk that is full or breaks, it is the same;
+// and no temporary file is left.
+func TestFaultsBelow(t *testing.T) {
+	for _, some := range []map[string]change{changes, dirChanges} {
+		for name, c := range some {
+			t.Run(name, func(t *testing.T) {
+				for n := 1; ; n++ {
+					dir := openDir(t)
+					before(t, dir)
+					s := repository(t, bucket.New(dir).HashEvery(4000), "a")
+					left, failed := n, ""
+					var mu sync.Mutex
+					dir.Before(func(op string, names ...string) error {
+						mu.Lock()
+						defer mu.Unlock()
+						if left--; left == 0 {
+							failed = fmt.Sprint(op, names)
+							return syscall.ENOSPC
+						}
+						return nil
+					})
+					err := c.do(t.Context(), s)
+					dir.Before(nil)
+					if left > 0 {
+						must(t, err)
+						c.done(t, s)
+						if n < 2 {
+							t.Fatalf("there is only %d thing to do", n)
+						}
+						return
+					}
+					if err == nil {
+						c.done(t, s) // and nobody needed what failed
+					} else {
+						want(t, syscall.ENOSPC, err)
+					}
+					consistent(t, s)
+					must(t, c.do(t.Context(), s))
+					c.done(t, s)
+					consistent(t, s)
+					if got := files(t, filepath.Join(dir.Path(), ".tmp")); len(got) > 0 {
+						t.Errorf("temporary files: %q", got)
+					}
+					if t.Failed() {
+						t.Fatalf("it failed to do %d: %s", n, failed)
+					}
+				}
+			})
+		}
 	}
 }
 

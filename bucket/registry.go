@@ -16,12 +16,14 @@ import (
 type Registry struct {
 	bucket Bucket
 
-	// Of a repository: who changes what tags and manifests it has, shared;
-	// who deletes a manifest, alone, so that nobody names it meanwhile. Of a
-	// tag or an upload: who changes it, alone. A repository's comes first.
+	// Of a manifest: who pushes or tags it, shared; who deletes it, alone. Of a
+	// tag or an upload: who changes it, alone. A manifest's comes first, tags'
+	// in their order. They save goroutines from the work of looking again; what
+	// must hold with other processes does not depend on them.
 	locks locks
 
 	hashes hashes
+	ages   ages
 
 	mu    sync.Mutex
 	known map[string]time.Time // marked repositories, and when their uploads were last swept
@@ -34,7 +36,12 @@ var _ oras.Registry = (*Registry)(nil)
 // New returns the registry kept in b. An empty bucket is a registry without
 // repositories.
 func New(b Bucket) *Registry {
-	return &Registry{bucket: b, hashes: hashes{interval: hashInterval}, known: map[string]time.Time{}}
+	return &Registry{
+		bucket: b,
+		hashes: hashes{interval: hashInterval},
+		ages:   ages{renew: renewAge, push: pushTime, grace: leastGrace},
+		known:  map[string]time.Time{},
+	}
 }
 
 // Repository is [oras.Registry.Repository]. The store is a *[Store], costs
@@ -139,6 +146,19 @@ func keep(ctx context.Context, b Bucket, key string, data []byte) error {
 // remove deletes the object key, which may have gone already.
 func remove(ctx context.Context, b Bucket, key string) error {
 	if err := b.Delete(ctx, key); err != nil && !errors.Is(err, oras.ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+// forget deletes the object key, which does no harm if it stays, durably or not,
+// unless somebody put it since the time than.
+func forget(ctx context.Context, b Bucket, key string, than time.Time) error {
+	a, err := aging(b)
+	if err != nil {
+		return remove(ctx, b, key)
+	}
+	if _, err := a.DeleteOlder(ctx, key, than); err != nil && !errors.Is(err, oras.ErrNotFound) {
 		return err
 	}
 	return nil

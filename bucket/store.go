@@ -43,7 +43,8 @@ func lacking(name fmt.Stringer, err error) error {
 }
 
 // Exists is [oras.Source.Exists]. A descriptor with the media type of a manifest
-// asks whether the content was stored as one.
+// asks whether the content was stored as one. What exists is not garbage for
+// another hour, or what a collection has for a grace.
 func (s *Store) Exists(ctx context.Context, target oras.Descriptor) (bool, error) {
 	d, err := oras.ParseDigest(target.Digest)
 	if err != nil {
@@ -53,14 +54,15 @@ func (s *Store) Exists(ctx context.Context, target oras.Descriptor) (bool, error
 	if oras.IsManifest(target.MediaType) {
 		key = s.manifestKey(d)
 	}
-	_, err = s.bucket.Size(ctx, key)
+	_, err = s.registry.renew(ctx, key)
 	if errors.Is(err, oras.ErrNotFound) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-// Resolve is [oras.Source.Resolve]. What a tag names is one object read.
+// Resolve is [oras.Source.Resolve]. What a tag names is one object read. Of a
+// digest it tells, too, that the content [Store.Exists].
 func (s *Store) Resolve(ctx context.Context, reference string) (oras.Descriptor, error) {
 	if oras.CheckTag(reference) == nil {
 		return s.resolveTag(ctx, reference)
@@ -71,12 +73,13 @@ func (s *Store) Resolve(ctx context.Context, reference string) (oras.Descriptor,
 	}
 	m, err := s.manifest(ctx, d)
 	if err == nil {
-		return m.Descriptor, nil
+		_, err = s.registry.renew(ctx, s.manifestKey(d))
+		return m.Descriptor, lacking(d, err)
 	}
 	if !errors.Is(err, oras.ErrNotFound) {
 		return oras.Descriptor{}, err
 	}
-	size, err := s.bucket.Size(ctx, s.blobKey(d))
+	size, err := s.registry.renew(ctx, s.blobKey(d))
 	if err != nil {
 		return oras.Descriptor{}, lacking(d, err)
 	}
@@ -87,25 +90,29 @@ func (s *Store) Resolve(ctx context.Context, reference string) (oras.Descriptor,
 // read. The media type under which a manifest was stored first stays.
 func (s *Store) Push(ctx context.Context, expected oras.Descriptor, content io.Reader) error {
 	if oras.IsManifest(expected.MediaType) {
-		return s.pushManifest(ctx, expected, content, "")
+		return s.pushManifest(ctx, expected, content, nil)
 	}
 	d, err := oras.ParseDigest(expected.Digest)
 	if err != nil {
 		return err
 	}
-	size, err := s.bucket.Size(ctx, s.blobKey(d))
+	size, err := s.registry.renew(ctx, s.blobKey(d))
 	switch {
-	case err == nil && size != expected.Size:
-		return fmt.Errorf("%s: %w: size is %d, not %d", d, oras.ErrInvalid, size, expected.Size)
-	case err == nil:
+	case err == nil && size == expected.Size:
 		return settle(ctx, s.bucket, s.blobKey(d))
-	case !errors.Is(err, oras.ErrNotFound):
+	case err != nil && !errors.Is(err, oras.ErrNotFound):
 		return err
 	}
+	// Of another size it is damaged, unless this is what will not verify.
 	if err := s.registry.mark(ctx, s.name); err != nil {
 		return err
 	}
-	return s.bucket.Put(ctx, s.blobKey(d), oras.NewVerifier(content, expected), expected.Size)
+	return putAll(ctx, s.bucket, []Object{s.blob(d, oras.NewVerifier(content, expected), expected.Size)})
+}
+
+// blob returns the object that the content d is, to be put.
+func (s *Store) blob(d oras.Digest, content io.Reader, size int64) Object {
+	return Object{Key: s.blobKey(d), Content: content, Size: size, Twin: contentKey(d)}
 }
 
 // Mount is the optional method of [oras.Mount]. No bytes are moved where the
@@ -155,5 +162,5 @@ func (s *Store) mount(ctx context.Context, desc oras.Descriptor, d oras.Digest, 
 	if err := s.registry.mark(ctx, s.name); err != nil {
 		return err
 	}
-	return lacking(d, link(ctx, s.bucket, source.blobKey(d), s.blobKey(d)))
+	return lacking(d, putAll(ctx, s.bucket, []Object{{Key: s.blobKey(d), From: source.blobKey(d)}}))
 }

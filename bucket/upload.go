@@ -22,32 +22,31 @@ const (
 // An upload is one to whoever has its id: each method opens the object, finds out
 // how far it has come, and lets it go.
 type upload struct {
-	store  *Store
-	bucket grower
-	id     string
-	size   int64 // bytes that had arrived when last looked at
-	ended  bool
+	store     *Store
+	bucket    grower
+	id        string
+	algorithm oras.Algorithm // by which it is hashed as it arrives
+	size      int64          // bytes that had arrived when last looked at
+	ended     bool
 }
 
 // Upload is the optional method of [oras.OpenUpload]. An id is not to be guessed.
-// Bytes are hashed as they arrive, by SHA-256. An upload goes on after a restart,
-// or in another process; only a loss of power can take of its bytes, some of the
-// last ones, and Size says so. Of two that append or commit at once the second
-// waits, or fails if it is another process. An upload ends when nothing was
-// appended for a day, and when what was written to it could not be made durable.
+// Bytes are hashed as they arrive, by SHA-256 unless [Store.BeginUpload] was told
+// otherwise. An upload goes on after a restart, or in another process; only a loss
+// of power can take of its bytes, some of the last ones or all, and Size says so. Of
+// two that append or commit at once the second waits, or fails if it is another
+// process. An upload ends when nothing was appended for a day, and when what was
+// written to it could not be made durable.
 func (s *Store) Upload(ctx context.Context, id string) (oras.Upload, error) {
+	if id == "" {
+		return s.BeginUpload(ctx, oras.SHA256)
+	}
 	b, err := growing(s.bucket)
 	if err != nil {
 		return nil, err
 	}
 	u := &upload{store: s, bucket: b, id: id}
-	if id == "" {
-		if err := u.begin(ctx); err != nil {
-			return nil, err
-		}
-		return u, nil
-	}
-	if data, err := hex.DecodeString(id); err != nil || len(data) != idSize || strings.ToLower(id) != id {
+	if u.algorithm, err = uploadAlgorithm(id); err != nil {
 		return nil, u.lacking(oras.ErrNotFound)
 	}
 	if u.size, err = s.bucket.Size(ctx, s.uploadKey(id)); err != nil {
@@ -56,22 +55,56 @@ func (s *Store) Upload(ctx context.Context, id string) (oras.Upload, error) {
 	return u, nil
 }
 
-const idSize = 16 // bytes
-
-func (u *upload) begin(ctx context.Context) error {
-	id := make([]byte, idSize)
-	rand.Read(id) // never fails
-	u.id = hex.EncodeToString(id)
-	s := u.store
+// BeginUpload is the optional method of [oras.BeginUpload].
+func (s *Store) BeginUpload(ctx context.Context, a oras.Algorithm) (oras.Upload, error) {
+	b, err := growing(s.bucket)
+	if err != nil {
+		return nil, err
+	}
+	if a == (oras.Algorithm{}) {
+		a = oras.SHA256
+	}
+	u := &upload{store: s, bucket: b, id: newUploadID(a), algorithm: a}
 	if err := s.registry.mark(ctx, s.name); err != nil {
-		return err
+		return nil, err
 	}
 	if s.registry.due(s.name) {
-		if err := s.sweepUploads(ctx, u.bucket); err != nil {
-			return err
+		if err := s.sweepUploads(ctx, b); err != nil {
+			return nil, err
 		}
 	}
-	return s.bucket.Put(ctx, s.uploadKey(u.id), strings.NewReader(""), 0)
+	if err := b.Create(ctx, s.uploadKey(u.id)); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+const idSize = 16 // bytes
+
+// newUploadID returns what is not to be guessed, and tells the algorithm where that
+// is not SHA-256.
+func newUploadID(a oras.Algorithm) string {
+	id := make([]byte, idSize)
+	rand.Read(id) // never fails
+	if a == oras.SHA256 {
+		return hex.EncodeToString(id)
+	}
+	return hex.EncodeToString(id) + "-" + a.String()
+}
+
+func uploadAlgorithm(id string) (oras.Algorithm, error) {
+	random, name, found := strings.Cut(id, "-")
+	if data, err := hex.DecodeString(random); err != nil || len(data) != idSize || strings.ToLower(random) != random {
+		return oras.Algorithm{}, errors.New("is no id")
+	}
+	if !found {
+		return oras.SHA256, nil
+	}
+	a, err := oras.ParseAlgorithm(name)
+	if a == oras.SHA256 {
+		err = errors.New("is no id")
+	}
+	return a, err
 }
 
 func (u *upload) lacking(err error) error {
@@ -171,23 +204,42 @@ func (u *upload) Commit(ctx context.Context, digest oras.Digest) (err error) {
 		err := fmt.Errorf("%s: %w: the digest of what was uploaded is %s", digest, oras.ErrInvalid, got)
 		return errors.Join(err, u.end(ctx))
 	}
+	key, twin := u.store.blobKey(digest), contentKey(digest)
+	switch size, err := u.store.registry.renew(ctx, key); {
+	case err == nil && size == u.size:
+		return errors.Join(settle(ctx, u.store.bucket, key), u.end(ctx))
+	case err != nil && !errors.Is(err, oras.ErrNotFound):
+		return err
+	}
+	if shared, err := share(ctx, f, key, twin); err != nil {
+		return err
+	} else if shared {
+		return u.end(ctx)
+	}
 	if err := f.Sync(); err != nil {
 		return u.lost(ctx, err)
 	}
-	key := u.store.blobKey(digest)
-	if _, err := u.store.bucket.Size(ctx, key); err == nil {
-		return errors.Join(settle(ctx, u.store.bucket, key), u.end(ctx))
-	}
-	if err := u.bucket.Rename(ctx, u.store.uploadKey(u.id), key); err != nil {
+	if err := u.bucket.Rename(ctx, u.store.uploadKey(u.id), key, twin); err != nil {
 		return u.lacking(err)
 	}
 	u.ended = true
 	return u.dropHash(ctx)
 }
 
+// share is the Share of a File. One without it shares nothing.
+func share(ctx context.Context, f File, to, twin string) (bool, error) {
+	s, ok := f.(interface {
+		Share(context.Context, string, string) (bool, error)
+	})
+	if !ok {
+		return false, nil
+	}
+	return s.Share(ctx, to, twin)
+}
+
 // sum returns the digest of the whole of f.
 func (u *upload) sum(ctx context.Context, f File, a oras.Algorithm) (oras.Digest, error) {
-	if a != oras.SHA256 {
+	if a != u.algorithm {
 		h := a.New()
 		err := u.readInto(ctx, h, f, 0)
 		return a.Sum(h), err
@@ -218,14 +270,24 @@ func (u *upload) end(ctx context.Context) error {
 
 // sweepUploads removes the uploads that were given up, and what is left of others.
 func (s *Store) sweepUploads(ctx context.Context, b grower) error {
+	return s.uploadsLeft(ctx, b, uploadAge, func(_ string, _ int64, remove func() error) error { return remove() })
+}
+
+// uploadsLeft calls fn with the uploads whose last byte came longer ago than age,
+// and which nobody has open, and with what is left of others: the key, the size in
+// bytes, and what removes it.
+func (s *Store) uploadsLeft(ctx context.Context, b grower, age time.Duration, fn func(key string, size int64, remove func() error) error) error {
 	prefix := s.uploadKey("")
 	return s.bucket.List(ctx, prefix, "", func(keys []string) error {
 		for _, key := range keys {
-			sweep := s.sweepUpload
+			remove := func() error { return remove(ctx, s.bucket, key) }
+			var err error
 			if strings.HasSuffix(key, hashSuffix) {
-				sweep = s.sweepHash
+				err = s.hashLeft(ctx, key, func(size int64) error { return fn(key, size, remove) })
+			} else {
+				err = s.uploadLeft(ctx, b, key, age, func(size int64) error { return fn(key, size, remove) })
 			}
-			if err := sweep(ctx, b, key); err != nil {
+			if err != nil {
 				return err
 			}
 		}
@@ -233,15 +295,15 @@ func (s *Store) sweepUploads(ctx context.Context, b grower) error {
 	})
 }
 
-// sweepUpload removes the upload key if its last byte came too long ago, and
-// nobody has it open.
-func (s *Store) sweepUpload(ctx context.Context, b grower, key string) error {
+// uploadLeft calls fn with the size of the upload key if its last byte came longer
+// ago than age, and nobody has it open, or opens it meanwhile.
+func (s *Store) uploadLeft(ctx context.Context, b grower, key string, age time.Duration, fn func(size int64) error) error {
 	done := s.registry.locks.try(key)
 	if done == nil {
 		return nil
 	}
 	defer done()
-	if recent, err := s.recent(ctx, key); recent || err != nil {
+	if recent, err := s.recent(ctx, key, age); recent || err != nil {
 		return err // it is left unlocked: another process may be about to append
 	}
 	f, err := b.Open(ctx, key)
@@ -249,14 +311,15 @@ func (s *Store) sweepUpload(ctx context.Context, b grower, key string) error {
 		return nil // another process has it open, or it has ended since
 	}
 	defer f.Close()
-	if recent, err := grewLately(f); recent || err != nil {
+	info, err := f.Stat()
+	if err != nil || time.Since(info.ModTime()) < age {
 		return err
 	}
-	return remove(ctx, s.bucket, key)
+	return fn(info.Size())
 }
 
 // recent reports whether the upload key has grown lately, or has ended.
-func (s *Store) recent(ctx context.Context, key string) (bool, error) {
+func (s *Store) recent(ctx context.Context, key string, age time.Duration) (bool, error) {
 	content, err := s.bucket.Get(ctx, key)
 	if errors.Is(err, oras.ErrNotFound) {
 		return true, nil
@@ -269,19 +332,23 @@ func (s *Store) recent(ctx context.Context, key string) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	return grewLately(f)
-}
-
-func grewLately(f interface{ Stat() (fs.FileInfo, error) }) (bool, error) {
 	info, err := f.Stat()
-	return err == nil && time.Since(info.ModTime()) < uploadAge, err
+	return err == nil && time.Since(info.ModTime()) < age, err
 }
 
-// sweepHash removes the object key, the hash of an upload, if that has ended.
-func (s *Store) sweepHash(ctx context.Context, _ grower, key string) error {
+// hashLeft calls fn with the size of the object key, the hash of an upload, if that
+// has ended.
+func (s *Store) hashLeft(ctx context.Context, key string, fn func(size int64) error) error {
 	_, err := s.bucket.Size(ctx, strings.TrimSuffix(key, hashSuffix))
-	if errors.Is(err, oras.ErrNotFound) {
-		return remove(ctx, s.bucket, key)
+	if !errors.Is(err, oras.ErrNotFound) {
+		return err
 	}
-	return err
+	size, err := s.bucket.Size(ctx, key)
+	if errors.Is(err, oras.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fn(size)
 }

@@ -366,7 +366,7 @@ func TestUploadBroken(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if got := files(t, path); len(got) != 1 { // the repository's mark
+	if got := files(t, path); len(got) != 2 { // the schema and the repository's mark
 		t.Errorf("%d files left", len(got))
 	}
 	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > goroutines; runtime.Gosched() { // ours are ending

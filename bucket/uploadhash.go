@@ -20,8 +20,8 @@ const (
 	maxHashes    = 1000      // uploads whose hash is kept in memory
 )
 
-// A hashState is the SHA-256 hash of the first n bytes of an upload. That of the
-// first saved bytes can be had from the bucket.
+// A hashState is the hash of the first n bytes of an upload. That of the first saved
+// bytes can be had from the bucket.
 type hashState struct {
 	hash     hash.Hash
 	n, saved int64
@@ -92,7 +92,7 @@ func (u *upload) readInto(ctx context.Context, w io.Writer, f File, offset int64
 // state that is younger than the bytes that survived is of no use, nor is one that
 // another version of the hash saved. Else it returns the state of no bytes.
 func (u *upload) loadHash(ctx context.Context) (hashState, error) {
-	none := hashState{hash: oras.SHA256.New()}
+	none := hashState{hash: u.algorithm.New()}
 	if u.size < u.store.registry.hashes.interval {
 		return none, nil
 	}
@@ -111,7 +111,7 @@ func (u *upload) loadHash(ctx context.Context) (hashState, error) {
 	if len(data) < 8 {
 		return none, nil
 	}
-	state := hashState{hash: oras.SHA256.New(), n: int64(binary.BigEndian.Uint64(data))}
+	state := hashState{hash: u.algorithm.New(), n: int64(binary.BigEndian.Uint64(data))}
 	state.saved = state.n
 	if state.n < 0 || state.n > u.size || state.hash.(encoding.BinaryUnmarshaler).UnmarshalBinary(data[8:]) != nil {
 		return none, nil

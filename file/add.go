@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -21,25 +22,50 @@ import (
 //
 // A file is read once, here, for its digest, and again by who fetches it. Its media
 // type is mediaType or else [MediaTypeFile]. A directory is packed here into a
-// temporary file, a tar.gz whose entries have the title before their names, so that
-// the same directory under the same title is always the same content; its media
-// type is mediaType or else [MediaTypeDirectory], and it has [AnnotationUnpack] and
-// [AnnotationDigest].
+// temporary file, a tar that is compressed as [Options.Compression] says, whose
+// entries have the title before their names, so that the same directory under the
+// same title is always the same content; its media type is mediaType or else
+// [MediaTypeDirectory], or that of the other compression, and it has
+// [AnnotationUnpack] and [AnnotationDigest].
+//
+// [os.DevNull] is an empty file.
 //
 // A path that is not there is an [*io/fs.PathError] with the absolute path; a title
 // that was added before, or that no file could have, [oras.ErrInvalid].
 func (s *Store) Add(ctx context.Context, title, path, mediaType string) (oras.Descriptor, error) {
-	if err := checkTitle(title); err != nil {
-		return oras.Descriptor{}, err
-	}
-	n, err := s.name(title)
+	a, err := s.prepare(title, path, mediaType)
 	if err != nil {
 		return oras.Descriptor{}, err
 	}
+	defer a.done()
+	return s.addPrepared(ctx, a)
+}
+
+// An adding is something that is being added.
+type adding struct {
+	name      *name // done lets go of it
+	title     string
+	path      string // absolute
+	info      fs.FileInfo
+	mediaType string // asked for
+}
+
+func (s *Store) prepare(title, path, mediaType string) (_ *adding, err error) {
+	if err := checkTitle(title); err != nil {
+		return nil, err
+	}
+	n, err := s.name(title)
+	if err != nil {
+		return nil, err
+	}
 	n.writing.Lock()
-	defer n.writing.Unlock()
+	defer func() {
+		if err != nil {
+			n.writing.Unlock()
+		}
+	}()
 	if !s.digestOf(n).IsZero() {
-		return oras.Descriptor{}, fmt.Errorf("%s: %w: duplicate name", title, oras.ErrInvalid)
+		return nil, fmt.Errorf("%s: %w: duplicate name", title, oras.ErrInvalid)
 	}
 	if path == "" {
 		path = title
@@ -47,29 +73,50 @@ func (s *Store) Add(ctx context.Context, title, path, mediaType string) (oras.De
 	path = s.abs(path)
 	info, err := os.Stat(path)
 	if err != nil {
-		return oras.Descriptor{}, err
+		return nil, err
 	}
+	if path != os.DevNull && !info.IsDir() && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: neither a file nor a directory (%s)", path, info.Mode())
+	}
+	return &adding{n, title, path, info, mediaType}, nil
+}
+
+func (a *adding) done() { a.name.writing.Unlock() }
+
+// addPrepared adds what was prepared.
+func (s *Store) addPrepared(ctx context.Context, a *adding) (oras.Descriptor, error) {
 	var c content
+	var err error
 	switch {
-	case info.IsDir():
-		c, err = s.describeDirectory(ctx, title, path)
-	case info.Mode().IsRegular():
-		c, err = describeFile(ctx, path)
+	case a.path == os.DevNull:
+		c.desc = oras.DescriptorOf(MediaTypeFile, nil)
+	case a.info.IsDir():
+		c, err = s.describeDirectory(ctx, a)
 	default:
-		err = fmt.Errorf("%s: neither a file nor a directory (%s)", path, info.Mode())
+		c.path = a.path
+		c.desc, err = describeFile(ctx, a.path)
 	}
 	if err != nil {
 		return oras.Descriptor{}, err
-	}
-	c.desc.Annotations[ocispec.AnnotationTitle] = title
-	if mediaType != "" {
-		c.desc.MediaType = mediaType
 	}
 	d, err := oras.ParseDigest(c.desc.Digest)
 	if err != nil {
 		return oras.Descriptor{}, err
 	}
-	return c.desc, s.add(d, c, n)
+	c.desc = a.describe(c.desc)
+	return c.desc, s.add(d, c, a.name)
+}
+
+// describe returns desc with what was asked for.
+func (a *adding) describe(desc oras.Descriptor) oras.Descriptor {
+	if desc.Annotations == nil {
+		desc.Annotations = map[string]string{}
+	}
+	desc.Annotations[ocispec.AnnotationTitle] = a.title
+	if a.mediaType != "" {
+		desc.MediaType = a.mediaType
+	}
+	return desc
 }
 
 // abs returns the path that a title or path means.
@@ -81,43 +128,26 @@ func (s *Store) abs(path string) string {
 	return filepath.Join(s.dir, path)
 }
 
-func describeFile(ctx context.Context, path string) (content, error) {
+func describeFile(ctx context.Context, path string) (oras.Descriptor, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return content{}, err
+		return oras.Descriptor{}, err
 	}
 	defer f.Close()
 	h := oras.SHA256.New()
 	n, err := copyTo(ctx, h, f)
 	if err != nil {
-		return content{}, fmt.Errorf("%s: %w", path, err)
+		return oras.Descriptor{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return content{path: path, desc: oras.Descriptor{
-		MediaType:   MediaTypeFile,
-		Digest:      oras.SHA256.Sum(h).OCI(),
-		Size:        n,
-		Annotations: map[string]string{},
-	}}, nil
+	return oras.Descriptor{MediaType: MediaTypeFile, Digest: oras.SHA256.Sum(h).OCI(), Size: n}, nil
 }
 
-func (s *Store) describeDirectory(ctx context.Context, title, path string) (content, error) {
+func (s *Store) describeDirectory(ctx context.Context, a *adding) (content, error) {
 	f, err := s.tempFile()
 	if err != nil {
 		return content{}, err
 	}
-	packed, tar := oras.SHA256.New(), oras.SHA256.New()
-	err = func() error {
-		z, err := archive.Compress(io.MultiWriter(f, packed), archive.Gzip)
-		if err != nil {
-			return err
-		}
-		err = archive.Pack(ctx, io.MultiWriter(z, tar), path, &archive.PackOptions{Prefix: clean(title), ModTime: s.opts.ModTime})
-		return errors.Join(err, z.Close())
-	}()
-	var size int64
-	if err == nil {
-		size, err = f.Seek(0, io.SeekCurrent)
-	}
+	desc, err := s.packAndHash(ctx, f, a)
 	if e := f.Close(); err == nil {
 		err = e
 	}
@@ -125,13 +155,44 @@ func (s *Store) describeDirectory(ctx context.Context, title, path string) (cont
 		os.Remove(f.Name()) // or Close does
 		return content{}, err
 	}
-	return content{path: f.Name(), desc: oras.Descriptor{
-		MediaType: MediaTypeDirectory,
-		Digest:    oras.SHA256.Sum(packed).OCI(),
-		Size:      size,
+	return content{path: f.Name(), desc: desc}, nil
+}
+
+// packAndHash packs the directory to w and describes what it wrote.
+func (s *Store) packAndHash(ctx context.Context, w io.Writer, a *adding) (oras.Descriptor, error) {
+	h := &counter{Hash: oras.SHA256.New()}
+	desc, err := s.pack(ctx, io.MultiWriter(w, h), a)
+	desc.Digest, desc.Size = oras.SHA256.Sum(h).OCI(), h.n
+	return desc, err
+}
+
+// pack packs the directory to w and describes that, but for digest and size.
+func (s *Store) pack(ctx context.Context, w io.Writer, a *adding) (oras.Descriptor, error) {
+	z, err := archive.Compress(w, s.opts.Compression, &archive.CompressOptions{Level: s.opts.Level})
+	if err != nil {
+		return oras.Descriptor{}, err
+	}
+	tar := oras.SHA256.New()
+	err = archive.Pack(ctx, io.MultiWriter(z, tar), a.path, &archive.PackOptions{Prefix: clean(a.title), ModTime: s.opts.ModTime})
+	if err := errors.Join(err, z.Close()); err != nil {
+		return oras.Descriptor{}, err
+	}
+	return oras.Descriptor{
+		MediaType: s.directoryType(),
 		Annotations: map[string]string{
 			AnnotationUnpack: "true",
 			AnnotationDigest: oras.SHA256.Sum(tar).String(),
 		},
-	}}, nil
+	}, nil
+}
+
+// directoryType returns the media type of directories that are added without one.
+func (s *Store) directoryType() string {
+	switch s.opts.Compression {
+	case archive.Zstd:
+		return ocispec.MediaTypeImageLayerZstd
+	case archive.None:
+		return ocispec.MediaTypeImageLayer
+	}
+	return MediaTypeDirectory
 }

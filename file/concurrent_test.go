@@ -130,13 +130,13 @@ func TestKilled(t *testing.T) {
 	if cmd.Wait() == nil {
 		t.Error("it was not killed")
 	}
-	entries, err := os.ReadDir(filepath.Join(dir, "new"))
+	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
 		t.Fatalf("%v, %v", entries, err)
 	}
-	want := archive.TempPrefix + "sha256-" + oras.SHA256.Digest(make([]byte, 2<<20)).Hex() + "-"
-	if name := entries[0].Name(); !strings.HasPrefix(name, want) {
-		t.Errorf("%s is left, want %s…", name, want)
+	want := archive.TempPrefix + "sha256-" + oras.SHA256.Digest(make([]byte, 2<<20)).Hex() + "-2097152.part"
+	if name := entries[0].Name(); name != want {
+		t.Errorf("%s is left, want %s", name, want)
 	}
 }
 

@@ -7,6 +7,11 @@
 // the name of the file that its content becomes. A directory travels as a
 // compressed tar with annotations that say so, the same as oras-go's file store
 // makes and reads.
+//
+// Big transfers survive. A pull that is broken off, be it by the end of the process,
+// leaves hidden files with what it received, and the next goes on behind them; with
+// [Options.Stage] nothing else is to be seen of it. [Store.Send] pushes in one pass,
+// and a [Journal] lets the next process go on with its upload.
 package file
 
 import (
@@ -24,6 +29,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/archive"
 )
 
 // The annotations of a layer that is a packed directory, as oras has them.
@@ -57,9 +63,22 @@ type Options struct {
 	// the store. By default they are ErrPathTraversal.
 	AllowPathTraversal bool
 
+	// Stage lets files and directories that are pushed wait for Commit
+	// before they get their names, all at once. Without Commit the directory
+	// is as it was before, but for hidden files with what was received, which
+	// the next who wants that goes on with.
+	Stage bool
+
 	// ModTime is the modification time in archives of directories; see
 	// archive.PackOptions.
 	ModTime time.Time
+
+	// Compression is how archives of directories are compressed, and Level
+	// how much is done for it; see archive.Compress. The default is gzip,
+	// which is what other clients unpack: none but this takes zstd or no
+	// compression.
+	Compression archive.Compression
+	Level       int
 
 	// MaxUnpackedSize is how many bytes an archive of a directory may have;
 	// zero is no limit.
@@ -72,9 +91,9 @@ type Options struct {
 	MaxUnpackedRatio   int64
 }
 
-// A Store is an [oras.Target] of the files below a directory. It knows only the
-// content it was given itself, with Add or Push, not what the directory holds
-// besides. It is safe for concurrent use.
+// A Store is an [oras.Target] of the files below a directory. It knows the content
+// it was given itself, with Add or Push; of what the directory holds besides only
+// what Exists was asked for by its title. It is safe for concurrent use.
 type Store struct {
 	dir  string // absolute
 	opts Options
@@ -85,10 +104,12 @@ type Store struct {
 	names    map[string]*name // by title, cleaned
 	tags     map[string]oras.Descriptor
 	written  map[fileKey][]writtenFile
+	waiting  []*finished // for Commit
 	inMemory int64
 	temp     string // private directory, or empty if there is none yet
 
-	parents parents
+	grounds grounds
+	placing sync.Mutex // held while something gets its final name
 }
 
 // A name is a title that was added or pushed, or is just being.
@@ -126,22 +147,34 @@ func New(dir string, opts *Options) (*Store, error) {
 		names:   map[string]*name{},
 		tags:    map[string]oras.Descriptor{},
 		written: map[fileKey][]writtenFile{},
+		grounds: grounds{open: map[string]*ground{}, swept: map[string]bool{}},
 	}, nil
 }
 
-// Close removes temporary files. What is called afterwards fails with
-// [fs.ErrClosed]; readers that are open must be closed before.
+// Close removes temporary files, and what still waits for Commit. What is called
+// afterwards fails with [fs.ErrClosed]; readers that are open must be closed before.
 func (s *Store) Close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.closed = true
 	s.content = map[oras.Digest]content{}
-	if s.temp == "" {
-		return nil
+	temp, waiting := s.temp, s.waiting
+	s.temp, s.waiting = "", nil
+	s.mu.Unlock()
+	var errs []error
+	for _, f := range waiting {
+		if f.tree != nil {
+			errs = append(errs, f.tree.Discard())
+		}
+		// The part stays, and the ground keeps it where the next will look.
+		errs = append(errs, s.grounds.gave(f.at, false, nil))
 	}
-	err := os.RemoveAll(s.temp)
-	s.temp = ""
-	return err
+	if len(waiting) > 0 {
+		s.grounds.failAll()
+	}
+	if temp != "" {
+		errs = append(errs, os.RemoveAll(temp))
+	}
+	return errors.Join(errs...)
 }
 
 // check reports why nothing can be done now.
@@ -220,23 +253,22 @@ func (s *Store) open(c content) (*os.File, error) {
 
 // Exists reports whether the store was given the content. Of a target with a title
 // it reports whether the content has that name: one content under two names is two
-// files.
+// files. A file of that name that is there already is read, if it has the right
+// size, and is content of the store if it has the right digest; so is a directory
+// whose files, packed, have the digest of [AnnotationDigest]. But where old files
+// are to be kept, what is there does not count.
 func (s *Store) Exists(ctx context.Context, target oras.Descriptor) (bool, error) {
 	d, err := oras.ParseDigest(target.Digest)
 	if err != nil {
 		return false, err
 	}
+	if title := target.Annotations[ocispec.AnnotationTitle]; title != "" {
+		return s.existsNamed(ctx, d, target, title)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.check(); err != nil {
-		return false, err
-	}
-	if title := target.Annotations[ocispec.AnnotationTitle]; title != "" {
-		n := s.names[clean(title)]
-		return n != nil && n.digest == d, nil
-	}
 	_, ok := s.content[d]
-	return ok, nil
+	return ok, s.check()
 }
 
 // Resolve returns the descriptor, as it was added or pushed, that reference, a tag

@@ -3,6 +3,7 @@ package file
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,12 +16,18 @@ import (
 // Push stores content, verified, whole or not at all.
 //
 // With a title it becomes the file of that name below the directory of the store:
-// written beside it, synced, and renamed. A file or symbolic link of that name is
-// replaced; the mode of a file stays. With [AnnotationUnpack] "true" it is unpacked
-// to the directory of that name instead, or into it where it exists: see
+// written to a hidden file in that, synced, and renamed. A file or symbolic link of
+// that name is replaced; the mode of a file stays. With [AnnotationUnpack] "true" it
+// is unpacked to the directory of that name instead, or into it where it exists: see
 // archive.Unpack. Nothing has its final name before all of it is verified, with the
-// digest of [AnnotationDigest] if that is given. Directories on the way are made,
-// and removed again if nothing came of it.
+// digest of [AnnotationDigest] if that is given; with [Options.Stage], not before
+// Commit. Directories on the way are made, and removed again if nothing came of it.
+//
+// When reading the content fails, or the process is killed, what was received stays
+// in the hidden file, whose name says what of, and whoever pushes that content next,
+// by whatever title, goes on behind it if the content is an [io.Seeker]: see
+// [oras.Continue]. What turns out to be wrong does not stay, nor do beginnings that
+// are old. Two processes do not write to one such file; the second has its own.
 //
 // A title that no file can have here, or that was pushed with other content, is
 // [oras.ErrInvalid]; one that leads out of the directory [ErrPathTraversal], unless
@@ -97,7 +104,7 @@ func (s *Store) pushTemporary(ctx context.Context, d oras.Digest, expected oras.
 }
 
 func (s *Store) pushNamed(ctx context.Context, d oras.Digest, expected oras.Descriptor, title string, r io.Reader) (err error) {
-	unpack := expected.Annotations[AnnotationUnpack] == "true"
+	unpack := isPacked(expected)
 	abs, rel, err := s.locate(title, unpack)
 	if err != nil {
 		return err
@@ -115,21 +122,55 @@ func (s *Store) pushNamed(ctx context.Context, d oras.Digest, expected oras.Desc
 	default:
 		return badTitle(title, fmt.Errorf("the name of both %s and %s", was, d))
 	}
-	at, err := s.parents.take(s.dir, abs, rel)
+	at, err := s.grounds.take(s.dir, abs, rel)
 	if err != nil {
 		return err
 	}
-	defer func() { s.parents.give(at, err) }()
+	waits := false
+	defer func() { err = s.grounds.give(at, waits, err) }()
+	receive := s.write
 	if unpack {
-		if err := s.unpack(ctx, at, expected, title, r); err != nil {
-			return fmt.Errorf("%s: %w", title, err)
-		}
-		return s.remember(d, n)
+		receive = s.unpack
 	}
-	if err := s.write(ctx, at, d, clean(title), r); err != nil {
+	f, err := receive(ctx, at, d, expected, r)
+	switch {
+	case errors.Is(err, ErrPathTraversal): // by a symbolic link
+		return pathTraversal(title)
+	case err != nil:
 		return fmt.Errorf("%s: %w", title, err)
 	}
-	return s.add(d, content{desc: expected, path: abs, below: rel != ""}, n)
+	if waits, err = s.finish(f); err != nil {
+		return fmt.Errorf("%s: %w", title, err)
+	}
+	if unpack {
+		return s.remember(d, n)
+	}
+	path := at.path
+	if waits {
+		path = f.path()
+	}
+	return s.add(d, content{desc: expected, path: path, below: rel != ""}, n)
+}
+
+func isPacked(desc oras.Descriptor) bool { return desc.Annotations[AnnotationUnpack] == "true" }
+
+// write writes r, which verifies itself, to a file that has not its name yet.
+func (s *Store) write(ctx context.Context, at *place, d oras.Digest, expected oras.Descriptor, r io.Reader) (*finished, error) {
+	if err := s.checkWay(at, nil); err != nil {
+		return nil, err
+	}
+	p, err := at.openPart(d, expected.Size)
+	if err != nil {
+		return nil, err
+	}
+	readErr, writeErr := p.fill(ctx, r, expected.Size)
+	switch {
+	case writeErr != nil: // a full disk, for one, shall not stay full
+		return nil, errors.Join(writeErr, p.remove())
+	case readErr != nil:
+		return nil, errors.Join(readErr, p.leave(readErr))
+	}
+	return &finished{at: at, title: clean(expected.Annotations[ocispec.AnnotationTitle]), digest: d, part: p}, nil
 }
 
 // remember notes that a name has what is not content any more.

@@ -34,6 +34,10 @@ func badTitle(title string, err error) error {
 	return fmt.Errorf("title %q: %w: %w", title, oras.ErrInvalid, err)
 }
 
+func pathTraversal(title string) error {
+	return fmt.Errorf("%w: title %q", ErrPathTraversal, title)
+}
+
 // locate returns the absolute path of the file that a title names, and its name
 // below the directory of the store where it must not leave that, separated by
 // slashes; where it may, the empty string. A directory may be the directory of the
@@ -51,7 +55,7 @@ func (s *Store) locate(title string, directory bool) (abs, rel string, err error
 		}
 		return abs, "", nil
 	case !s.opts.AllowPathTraversal && (err != nil || !filepath.IsLocal(local) || goesUp(title)):
-		return "", "", ErrPathTraversal
+		return "", "", pathTraversal(title)
 	case abs == s.dir && directory:
 		return abs, ".", nil
 	}

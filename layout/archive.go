@@ -16,9 +16,9 @@ import (
 
 // WriteTar writes the layout to w as a tar archive that [OpenReadOnly] opens:
 // oci-layout, index.json, then all content in the order of algorithms and
-// digests, verified. Equal layouts make equal archives: nothing in them tells
-// when, where or by whom they were made. What is pushed meanwhile may or may not
-// be in the archive; index.json names nothing that is not.
+// digests, verified. Layouts that hold the same make equal archives: nothing in
+// them tells when, where, by whom or in which order they were made. What is pushed
+// meanwhile may or may not be in the archive; index.json names nothing that is not.
 func (s *Store) WriteTar(ctx context.Context, w io.Writer) error {
 	version, _, err := readRegular(s.fsys, versionFile, maxVersionFile)
 	if err != nil {
@@ -27,6 +27,9 @@ func (s *Store) WriteTar(ctx context.Context, w io.Writer) error {
 	x, err := s.load() // before the content, of which there is never less than this says
 	if err != nil {
 		return s.invalid(err)
+	}
+	if x, err = x.with(x.sorted()); err != nil {
+		return err
 	}
 	t := tar.NewWriter(w)
 	for _, file := range []struct {

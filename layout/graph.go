@@ -124,9 +124,13 @@ func read(ctx context.Context, f oras.Fetcher, desc oras.Descriptor, known map[d
 	if err != nil {
 		return nil, err
 	}
-	children := m.Children()
-	for i, child := range children {
-		children[i] = plain(child)
+	kept := &oras.Manifest{}
+	if m.Subject != nil {
+		subject := plain(*m.Subject)
+		kept.Subject, m.Subject = &subject, nil
 	}
-	return &oras.Manifest{Manifests: children}, nil
+	for _, child := range m.Children() {
+		kept.Manifests = append(kept.Manifests, plain(child))
+	}
+	return kept, nil
 }

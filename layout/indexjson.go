@@ -2,6 +2,7 @@ package layout
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -182,6 +183,25 @@ func (x *indexJSON) untag(tag string) ([]entry, error) {
 		entries = append(entries, e)
 	}
 	return entries, nil
+}
+
+// sorted returns the entries in an order that does not tell how they came to be:
+// those with tags by these, then those without by their digests. Entries of one tag
+// stay in their order, since the last one counts.
+func (x *indexJSON) sorted() []entry {
+	entries := slices.Clone(x.entries)
+	slices.SortStableFunc(entries, func(a, b entry) int {
+		switch {
+		case a.tag() == "" && b.tag() == "":
+			return cmp.Compare(a.desc.Digest, b.desc.Digest)
+		case a.tag() == "":
+			return 1
+		case b.tag() == "":
+			return -1
+		}
+		return cmp.Compare(a.tag(), b.tag())
+	})
+	return entries
 }
 
 // remove returns the entries that are not of d.

@@ -6,14 +6,17 @@ import (
 	"maps"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/c73062ad/oras"
 )
 
 // Resolve is [oras.Source.Resolve]. A tag's descriptor is its entry in
 // index.json, with the tag in the annotation org.opencontainers.image.ref.name; a
 // digest's is plain. An empty reference names the one manifest that the layout
-// lists; if it lists several the error is [oras.ErrReference] and tells some of
-// the tags.
+// is there for: manifests in an index of the layout, and those whose subject is
+// in it, are so for another's sake. If there are several the error is
+// [oras.ErrReference] and tells some of the tags.
 func (s *Store) Resolve(ctx context.Context, reference string) (oras.Descriptor, error) {
 	if err := ctx.Err(); err != nil {
 		return oras.Descriptor{}, err
@@ -23,7 +26,7 @@ func (s *Store) Resolve(ctx context.Context, reference string) (oras.Descriptor,
 		return oras.Descriptor{}, s.invalid(err)
 	}
 	if reference == "" {
-		return s.only(x)
+		return s.only(ctx, x)
 	}
 	if desc, ok := x.tags.Resolve(reference); ok {
 		if _, err := oras.ParseDigest(desc.Digest); err != nil {
@@ -41,15 +44,18 @@ func (s *Store) Resolve(ctx context.Context, reference string) (oras.Descriptor,
 	return s.unlisted(ctx, d)
 }
 
-// only returns what the layout holds if that is one manifest.
-func (s *Store) only(x *indexJSON) (oras.Descriptor, error) {
-	switch len(x.first) {
-	case 0:
+// only returns what the layout holds if that is one manifest, with what comes with
+// it.
+func (s *Store) only(ctx context.Context, x *indexJSON) (oras.Descriptor, error) {
+	if len(x.first) == 0 {
 		return oras.Descriptor{}, fmt.Errorf("%s holds no manifest: %w", s, oras.ErrNotFound)
-	case 1:
-		for _, i := range x.first {
-			return handOut(x.entries[i].desc), nil
-		}
+	}
+	roots, err := s.roots(ctx, x)
+	if err != nil {
+		return oras.Descriptor{}, err
+	}
+	if len(roots) == 1 {
+		return handOut(roots[0].desc), nil
 	}
 	var tags []string
 	for _, e := range x.entries {
@@ -65,7 +71,43 @@ func (s *Store) only(x *indexJSON) (oras.Descriptor, error) {
 	if len(tags) > some {
 		hint += ", …"
 	}
-	return oras.Descriptor{}, fmt.Errorf("%w: %s holds %d manifests; %s", oras.ErrReference, s, len(x.first), hint)
+	return oras.Descriptor{}, fmt.Errorf("%w: %s holds %d manifests; %s", oras.ErrReference, s, len(roots), hint)
+}
+
+// roots returns the first entries of the manifests that are there for their own
+// sake; where there is none, as subjects can make it, of all.
+func (s *Store) roots(ctx context.Context, x *indexJSON) ([]entry, error) {
+	var all, roots []entry
+	for i, e := range x.entries {
+		if x.first[e.desc.Digest] == i {
+			all = append(all, e)
+		}
+	}
+	if len(all) == 1 {
+		return all, nil
+	}
+	g, err := s.relations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	with := map[digest.Digest]bool{} // what comes with another
+	for d, m := range g.manifests {
+		for _, child := range m.Manifests {
+			with[child.Digest] = true
+		}
+		if m.Subject != nil && g.manifests[m.Subject.Digest] != nil {
+			with[d] = true
+		}
+	}
+	for _, e := range all {
+		if !with[e.desc.Digest] {
+			roots = append(roots, e)
+		}
+	}
+	if len(roots) == 0 {
+		return all, nil
+	}
+	return roots, nil
 }
 
 // String returns the path that the store was opened by.

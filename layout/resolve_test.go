@@ -56,7 +56,17 @@ func TestResolveEmpty(t *testing.T) {
 		t.Errorf("the only manifest, tagged twice, is %v, want %v", got, one)
 	}
 
-	pushImage(t, s, "two")
+	// What comes with another one does not count: an index of it, or a manifest that
+	// has it for its subject, or is in that index.
+	push(t, s, oras.MediaTypeImageManifest, image("referrer", &one))
+	if got := resolve(t, s, ""); got.Digest != one.Digest {
+		t.Errorf("the only image, with a referrer, is %v, want %v", got, one)
+	}
+	index := push(t, s, oras.MediaTypeImageIndex, list(one, pushImage(t, s, "other")))
+	if got := resolve(t, s, ""); !reflect.DeepEqual(got, index) {
+		t.Errorf("the only index is %v, want %v", got, index)
+	}
+	must(t, s.Delete(t.Context(), index))
 	_, err = s.Resolve(t.Context(), "")
 	fails(t, err, oras.ErrReference, dir, "2 manifests", "v1, v2")
 	for i := range 20 {

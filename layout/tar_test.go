@@ -92,6 +92,48 @@ func TestTar(t *testing.T) {
 	}
 }
 
+// Archives of layouts that hold the same are equal, in whichever order it came.
+func TestWriteTarOrder(t *testing.T) {
+	names := []string{"one", "two", "three", "four"}
+	var archives [][]byte
+	for range 2 {
+		s := open(t, t.TempDir())
+		for _, name := range names {
+			pushImage(t, s, "untagged "+name)
+			pushImage(t, s, name, name)
+		}
+		for _, name := range names {
+			must(t, s.Tag(t.Context(), resolve(t, s, "one"), "also "+name))
+		}
+		var archive bytes.Buffer
+		must(t, s.WriteTar(t.Context(), &archive))
+		archives = append(archives, archive.Bytes())
+		slices.Reverse(names)
+	}
+	if !bytes.Equal(archives[0], archives[1]) {
+		t.Error("the archives differ")
+	}
+}
+
+// Of two entries with one tag the last one counts in the archive, too.
+func TestWriteTarTagTwice(t *testing.T) {
+	for _, names := range [][]string{{"one", "two"}, {"two", "one"}} {
+		dir := t.TempDir()
+		s := open(t, dir)
+		pushImage(t, s, names[0], "x")
+		last := pushImage(t, s, names[1], "y")
+		write(t, dir, "index.json", strings.ReplaceAll(read(t, dir, "index.json"), `"y"`, `"x"`))
+		name := filepath.Join(t.TempDir(), "archive")
+		f, err := os.Create(name)
+		must(t, err)
+		must(t, s.WriteTar(t.Context(), f))
+		must(t, f.Close())
+		if got := resolve(t, openReadOnly(t, name), "x"); got.Digest != last.Digest {
+			t.Errorf("x is %v, want %v", got, last)
+		}
+	}
+}
+
 func TestWriteTar(t *testing.T) {
 	dir, one, signature := sample(t)
 	write(t, dir, "blobs/sha256/no-digest", "x")

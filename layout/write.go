@@ -90,24 +90,54 @@ func (s *Store) Tag(ctx context.Context, desc oras.Descriptor, reference string)
 	if err != nil {
 		return err
 	}
+	return s.change(ctx, func(x *indexJSON) ([]entry, error) { return s.tag(ctx, x, d, desc, tag) })
+}
+
+// tag returns the entries of x by which tag, if it is not empty, names d, described
+// by desc.
+func (s *Store) tag(ctx context.Context, x *indexJSON, d oras.Digest, desc oras.Descriptor, tag string) ([]entry, error) {
+	info, err := statRegular(s.fsys, blobPath(d))
+	if err != nil {
+		return nil, missing(d, err)
+	}
+	if _, ok := x.entry(d); !ok {
+		desc.Size = info.Size()
+		if !oras.IsManifest(desc.MediaType) {
+			return nil, fmt.Errorf("manifest %s: %w", d, oras.ErrNotFound)
+		}
+		if _, err := oras.ReadManifest(ctx, s, desc); err != nil {
+			return nil, err
+		}
+	}
+	if tag == "" {
+		return x.list(desc)
+	}
+	return x.tag(desc, tag)
+}
+
+// TagIf is the optional method of [oras.TagIf]. It is one step to all processes.
+func (s *Store) TagIf(ctx context.Context, desc oras.Descriptor, reference string, old oras.Descriptor) error {
+	if err := s.writable(ctx); err != nil {
+		return err
+	}
+	if err := checkTag(reference); err != nil {
+		return err
+	}
+	var d oras.Digest
+	if desc.Digest != "" {
+		var err error
+		if d, err = oras.ParseDigest(desc.Digest); err != nil {
+			return err
+		}
+	}
 	return s.change(ctx, func(x *indexJSON) ([]entry, error) {
-		info, err := statRegular(s.fsys, blobPath(d))
-		if err != nil {
-			return nil, missing(d, err)
+		if now, _ := x.tags.Resolve(reference); now.Digest != old.Digest {
+			return nil, fmt.Errorf("%s: %w: it names %q, not %q", reference, oras.ErrConflict, now.Digest, old.Digest)
 		}
-		if _, ok := x.entry(d); !ok {
-			desc.Size = info.Size()
-			if !oras.IsManifest(desc.MediaType) {
-				return nil, fmt.Errorf("manifest %s: %w", d, oras.ErrNotFound)
-			}
-			if _, err := oras.ReadManifest(ctx, s, desc); err != nil {
-				return nil, err
-			}
+		if d.IsZero() {
+			return x.untag(reference)
 		}
-		if tag == "" {
-			return x.list(desc)
-		}
-		return x.tag(desc, tag)
+		return s.tag(ctx, x, d, desc, reference)
 	})
 }
 

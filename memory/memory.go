@@ -145,6 +145,28 @@ func (s *Store) Tag(ctx context.Context, desc oras.Descriptor, reference string)
 	return nil
 }
 
+// TagIf is the optional method of [oras.TagIf].
+func (s *Store) TagIf(ctx context.Context, desc oras.Descriptor, reference string, old oras.Descriptor) error {
+	if err := oras.CheckTag(reference); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now, _ := s.index.Resolve(reference); now.Digest != old.Digest {
+		return fmt.Errorf("%s: %w: it names %q, not %q", reference, oras.ErrConflict, now.Digest, old.Digest)
+	}
+	if desc.Digest == "" {
+		s.index.Untag(reference)
+		return nil
+	}
+	manifest, ok := s.index.Manifest(desc.Digest)
+	if !ok {
+		return fmt.Errorf("manifest %s: %w", desc.Digest, oras.ErrNotFound)
+	}
+	s.index.Tag(reference, manifest)
+	return nil
+}
+
 // Predecessors is [oras.Store.Predecessors]: all manifests that refer to node, in
 // the order of their digests.
 func (s *Store) Predecessors(ctx context.Context, node oras.Descriptor) ([]oras.Descriptor, error) {
@@ -169,6 +191,8 @@ func (s *Store) Delete(ctx context.Context, target oras.Descriptor) error {
 
 // Untag is [oras.Store.Untag].
 func (s *Store) Untag(ctx context.Context, reference string) error {
+	s.mu.Lock() // or a TagIf would not see that it goes
+	defer s.mu.Unlock()
 	if !s.index.Untag(reference) {
 		return fmt.Errorf("%s: %w", reference, oras.ErrNotFound)
 	}

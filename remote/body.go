@@ -31,16 +31,17 @@ type body struct {
 	ctx     context.Context // of the request
 	idle    *time.Timer     // runs while the connection takes no bytes, and then ends the request
 	timeout time.Duration
+	limit   *limiter
 }
 
 // newBody returns content, of size bytes, as a body. It must be an io.Seeker.
 func newBody(content io.Reader, size int64) *body { return &body{content: content, size: size} }
 
 // watch prepares b for a request of ctx, which idle ends.
-func (b *body) watch(ctx context.Context, idle *time.Timer, timeout time.Duration) {
+func (b *body) watch(ctx context.Context, idle *time.Timer, timeout time.Duration, limit *limiter) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.ctx, b.idle, b.timeout = ctx, idle, timeout
+	b.ctx, b.idle, b.timeout, b.limit = ctx, idle, timeout, limit
 }
 
 // next ends the sending there was and begins one from the start.
@@ -68,6 +69,13 @@ func (b *body) stop() error {
 	return b.err
 }
 
+// failed returns what content failed with, if it did.
+func (b *body) failed() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err
+}
+
 type sending struct {
 	*body
 	number int
@@ -81,9 +89,12 @@ func (s *sending) Read(p []byte) (int, error) {
 		return 0, errStopped
 	}
 	s.idle.Stop()
-	n, err := s.content.Read(p)
+	n, err := s.content.Read(s.limit.portion(p))
 	if err != nil && err != io.EOF {
 		s.err = err
+	}
+	if e := s.limit.wait(s.ctx, n); e != nil && err == nil {
+		return n, e
 	}
 	if err == nil {
 		s.idle.Reset(s.timeout)
@@ -108,12 +119,16 @@ type watched struct {
 	cancel  context.CancelCauseFunc
 	idle    *time.Timer
 	timeout time.Duration
+	limit   *limiter
 }
 
 func (w *watched) Read(p []byte) (int, error) {
 	w.idle.Reset(w.timeout)
-	n, err := w.ReadCloser.Read(p)
+	n, err := w.ReadCloser.Read(w.limit.portion(p))
 	w.idle.Stop()
+	if e := w.limit.wait(w.ctx, n); e != nil && err == nil {
+		return n, e
+	}
 	if err != nil && err != io.EOF && context.Cause(w.ctx) == errIdle {
 		err = errIdle
 	}

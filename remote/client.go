@@ -19,9 +19,16 @@ import (
 const (
 	defaultIdle  = time.Minute
 	maxRedirects = 10
-	maxFailures  = 5 // of a transfer, one after the other
+	maxFailures  = 5  // of a request, one after the other
+	maxBreaks    = 10 // of a download, likewise: as long as a registry takes to start again
 	cleanupTime  = 5 * time.Second
+
+	hurriedCleanupTime = 500 * time.Millisecond
 )
+
+// firstPause is about how long the pause before the first repetition is. Tests make
+// it shorter.
+var firstPause = 50 * time.Millisecond
 
 // A client sends requests to one registry.
 type client struct {
@@ -33,6 +40,7 @@ type client struct {
 	allow  func(*url.URL) bool
 	warn   func(string)
 	idle   time.Duration
+	limit  *limiter // nil for none
 }
 
 func newClient(host string, opts *Options) *client {
@@ -45,6 +53,7 @@ func newClient(host string, opts *Options) *client {
 		allow:  opts.AllowUpload,
 		warn:   opts.Warn,
 		idle:   opts.IdleTimeout,
+		limit:  newLimiter(opts.LimitRate),
 	}
 	for name, values := range opts.Header {
 		c.header[http.CanonicalHeaderKey(name)] = slices.Clone(values)
@@ -88,11 +97,11 @@ func (c *client) do(ctx context.Context, call call) (*http.Response, error) {
 		return t
 	}
 	if call.body != nil {
-		call.body.watch(ctx, idle(), c.idle)
+		call.body.watch(ctx, idle(), c.idle, c.limit)
 	}
 	resp, err := c.send(ctx, call)
 	if resp != nil {
-		resp.Body = &watched{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, idle: idle(), timeout: c.idle}
+		resp.Body = &watched{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, idle: idle(), timeout: c.idle, limit: c.limit}
 		c.warnings(resp.Header)
 		if !slices.Contains(call.want, resp.StatusCode) {
 			err = failure(resp)
@@ -203,15 +212,14 @@ func failure(resp *http.Response) error {
 	return e
 }
 
-// warnings passes on the headers of the form Warning: 299 - "text".
+// warnings passes on what the registry wants its users to read.
 func (c *client) warnings(h http.Header) {
 	if c.warn == nil {
 		return
 	}
-	for _, line := range h.Values("Warning") {
-		text, ok := strings.CutPrefix(line, `299 - "`)
-		if text, ok2 := strings.CutSuffix(text, `"`); ok && ok2 {
-			c.warn(strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(text))
+	for _, line := range h.Values(wire.HeaderWarning) {
+		if text, ok := wire.ParseWarning(line); ok {
+			c.warn(text)
 		}
 	}
 }
@@ -229,7 +237,7 @@ func (c *client) read(ctx context.Context, call call, limit int64) (*http.Respon
 		if err == nil {
 			return resp, data, nil
 		}
-		if failures += weight(err); failures > maxFailures || !temporary(ctx, err) {
+		if failures += weight(err, maxFailures); failures > maxFailures || !temporary(ctx, err) {
 			return nil, nil, fmt.Errorf("%s %q: %w", call.method, scrub(resp.Request.URL), err)
 		}
 		if err := pause(ctx, failures); err != nil {
@@ -260,11 +268,11 @@ func drain(resp *http.Response) {
 	resp.Body.Close()
 }
 
-// weight is how many failures err counts for. A connection that stalls has had its
-// minute, so the second such ends a transfer.
-func weight(err error) int {
+// weight is how many failures err counts for where most may come one after the other.
+// A connection that stalls has had its minute, so the second such is one too many.
+func weight(err error, most int) int {
 	if errors.Is(err, errIdle) {
-		return maxFailures/2 + 1
+		return most/2 + 1
 	}
 	return 1
 }
@@ -284,7 +292,7 @@ func temporary(ctx context.Context, err error) bool {
 // pause waits before the next try: twice as long after each failure, and not for
 // all clients the same.
 func pause(ctx context.Context, failures int) error {
-	d := min(50*time.Millisecond<<min(failures, 10), 5*time.Second)
+	d := min(firstPause<<min(failures, 10), 5*time.Second)
 	return sleep(ctx, d/2+rand.N(d/2))
 }
 
@@ -299,7 +307,12 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// afterwards returns a context for what is still to be done when ctx may be over.
+// afterwards returns a context for what is still to be done when ctx may be over, in
+// which case nobody wants to wait long for it.
 func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+	limit := cleanupTime
+	if ctx.Err() != nil {
+		limit = hurriedCleanupTime
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), limit)
 }

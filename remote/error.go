@@ -68,6 +68,8 @@ func (e *Error) Unwrap() error {
 		return oras.ErrUnsupported
 	case http.StatusRequestEntityTooLarge, http.StatusRequestedRangeNotSatisfiable:
 		return oras.ErrInvalid
+	case http.StatusPreconditionFailed:
+		return oras.ErrConflict
 	case http.StatusTooManyRequests, http.StatusRequestTimeout:
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 )
 
 func TestErrors(t *testing.T) {
+	t.Parallel()
 	name := `{"errors":[{"code":"NAME_UNKNOWN","message":"repository name not known to registry","detail":{"name":"none"}}]}`
 	code := func(code string) string { return `{"errors":[{"code":"` + code + `","message":"m"}]}` }
 	for _, test := range []struct {
@@ -60,6 +61,7 @@ func TestErrors(t *testing.T) {
 
 // What is not there is named as the user names it, and the answer kept.
 func TestNotFound(t *testing.T) {
+	t.Parallel()
 	host := serve(t, inMemory())
 	r := open(t, host, remote.Options{})
 	_, desc := image("one")
@@ -88,6 +90,7 @@ func TestNotFound(t *testing.T) {
 
 // Names that cannot be are refused before anybody is asked.
 func TestReferences(t *testing.T) {
+	t.Parallel()
 	network := &hosts{}
 	opts := &remote.Options{Transport: network}
 	for _, host := range []string{"", "a b", "a/b", "user@host", "host:", "-"} {
@@ -132,6 +135,7 @@ func TestReferences(t *testing.T) {
 
 // A secret in a URL is in no error.
 func TestErrorsKeepSecrets(t *testing.T) {
+	t.Parallel()
 	_, desc := content(t, 10)
 	for name, handler := range map[string]http.Handler{
 		"refused":     nil,
@@ -162,6 +166,7 @@ func TestErrorsKeepSecrets(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
+	t.Parallel()
 	var warnings []string
 	network := &hosts{handlers: map[string]http.Handler{"https://registry.example": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, text := range []string{`299 - "end of life"`, `299 - "say \"x\\y\""`, `110 - "stale"`, `299 other "x"`, `299 - bare`, ``} {
@@ -201,6 +206,7 @@ func TestOptions(t *testing.T) {
 }
 
 func TestHosts(t *testing.T) {
+	t.Parallel()
 	for host, url := range map[string]string{
 		"docker.io":        "https://registry-1.docker.io/v2/",
 		"docker.io.evil":   "https://docker.io.evil/v2/",
@@ -229,6 +235,7 @@ func TestHosts(t *testing.T) {
 }
 
 func TestCatalog(t *testing.T) {
+	t.Parallel()
 	host := serve(t, inMemory())
 	reg := registry(t, host)
 	for _, name := range []string{"b", "a", "c/d"} {
@@ -253,6 +260,7 @@ func TestCatalog(t *testing.T) {
 
 // Registries that untag nothing say so in several ways.
 func TestUntagUnsupported(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{400, 405, 501} {
 		r := open(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) })), remote.Options{})
 		if err := r.Untag(t.Context(), "v1"); !errors.Is(err, oras.ErrUnsupported) {

@@ -8,11 +8,13 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/c73062ad/oras"
 )
 
 func TestReferrersTagSchema(t *testing.T) {
+	t.Parallel()
 	short, long := oras.SHA256.Digest(nil), oras.SHA512.Digest(nil)
 	if got, want := referrersTag(short), "sha256-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"; got != want {
 		t.Errorf("%s; want %s", got, want)
@@ -25,6 +27,7 @@ func TestReferrersTagSchema(t *testing.T) {
 // The address of a proxy says nothing about where the registry is: a redirect to a
 // private address stays refused.
 func TestRedirectBehindProxy(t *testing.T) {
+	t.Parallel()
 	local := httptrace.GotConnInfo{Conn: connectedTo{address: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 3128}}}
 	target := &url.URL{Scheme: "http", Host: "127.0.0.1:80"}
 	for proxied, refused := range map[bool]bool{true: true, false: false} {
@@ -47,6 +50,7 @@ func (c connectedTo) RemoteAddr() net.Addr { return c.address }
 // A name that resolves to a private address is no way around, unless the registry
 // itself is there.
 func TestDialGuard(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -77,6 +81,7 @@ func TestDialGuard(t *testing.T) {
 }
 
 func TestScrub(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]string{
 		"https://h/v2/a/blobs/uploads/x?digest=sha256:ab&_state=secret": "https://h/v2/a/blobs/uploads/x?_state=REDACTED&digest=sha256%3Aab",
 		"https://u:secret@h/x#secret":                                   "https://h/x",
@@ -98,6 +103,7 @@ func TestScrub(t *testing.T) {
 }
 
 func TestLocks(t *testing.T) {
+	t.Parallel()
 	var l locks
 	unlock, err := l.lock(t.Context(), "a")
 	if err != nil {
@@ -116,5 +122,39 @@ func TestLocks(t *testing.T) {
 	unlock()
 	if len(l.held) != 0 {
 		t.Errorf("%d locks left", len(l.held))
+	}
+}
+
+// More connections are used where one is slow, and only if they bring more; whoever reads
+// slowly needs none.
+func TestPace(t *testing.T) {
+	t.Parallel()
+	const mib = 1 << 20
+	for name, test := range map[string]struct {
+		rate   func(width int) float64 // bytes a second
+		waited float64                 // share of the time
+		want   int
+	}{
+		"each connection is slow": {func(width int) float64 { return float64(width) * 40 * mib }, 0.9, 6},
+		"all together are slow":   {func(int) float64 { return 40 * mib }, 0.9, 1},
+		"more are slower":         {func(width int) float64 { return 400 * mib / float64(width) }, 0.9, 1},
+		"who reads is slow":       {func(width int) float64 { return float64(width) * 40 * mib }, 0.1, 1},
+	} {
+		now := time.Unix(0, 0)
+		p := pace{start: now}
+		width, wide := 1, 0
+		for range 500 {
+			took := time.Duration(pieceSize / test.rate(width) * float64(time.Second))
+			now = now.Add(took)
+			p.bytes += pieceSize
+			p.waited += time.Duration(test.waited * float64(took))
+			width = p.decide(now, width, 6)
+			if width > 1 {
+				wide++
+			}
+		}
+		if width != test.want || test.want == 1 && wide > 250 {
+			t.Errorf("%s: %d connections; want %d; more than one for %d pieces", name, width, test.want, wide)
+		}
 	}
 }

@@ -168,6 +168,7 @@ func TestFetchLies(t *testing.T) {
 
 // What is asked of the reader is asked of the registry, and only that.
 func TestFetchSeek(t *testing.T) {
+	t.Parallel()
 	data, desc := content(t, size)
 	s := &blobServer{data: data, give: whole}
 	r, err := open(t, serve(t, s), remote.Options{}).Fetch(t.Context(), desc)
@@ -193,6 +194,7 @@ func TestFetchSeek(t *testing.T) {
 
 // A connection on which nothing moves is as good as broken.
 func TestFetchIdle(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		data, desc := content(t, 1000)
 		stalled := 0
@@ -223,6 +225,7 @@ func TestFetchIdle(t *testing.T) {
 
 // A registry whose every answer stalls is given up after the second.
 func TestFetchStalls(t *testing.T) {
+	t.Parallel()
 	data, manifest := image("one")
 	blob := manifest
 	blob.MediaType = oras.MediaTypeBlob
@@ -255,6 +258,7 @@ func TestFetchStalls(t *testing.T) {
 
 // A body that stalls while it is sent ends the push.
 func TestPushIdle(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		network := tripper(func(r *http.Request) (*http.Response, error) {
 			w := httptest.NewRecorder()
@@ -365,6 +369,7 @@ func TestFetchManifest(t *testing.T) {
 
 // Resolve knows a tag from what the registry says or, if it does not, has.
 func TestResolve(t *testing.T) {
+	t.Parallel()
 	data, desc := image("one")
 	for name, header := range map[string]http.Header{
 		"all headers":   {"Docker-Content-Digest": {desc.Digest.String()}, "Content-Type": {desc.MediaType}},

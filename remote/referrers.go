@@ -9,20 +9,12 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/internal/wire"
-)
-
-// What is known of a registry's referrers API.
-const (
-	apiUnknown = int32(iota)
-	apiThere
-	apiAbsent
 )
 
 // Predecessors implements [oras.Store]: they are the referrers.
@@ -49,7 +41,7 @@ func (r *Repository) Referrers(ctx context.Context, node oras.Descriptor, artifa
 			return err
 		}
 	}
-	index, _, err := r.referrersIndex(ctx, wire.Request{Route: wire.Manifest, Repository: r.name, Tag: referrersTag(d)})
+	index, _, _, err := r.referrersIndex(ctx, wire.Request{Route: wire.Manifest, Repository: r.name, Tag: referrersTag(d)})
 	if err != nil {
 		return err
 	}
@@ -127,9 +119,11 @@ func referrersTag(d oras.Digest) string {
 	return algorithm[:min(len(algorithm), 32)] + "-" + encoded[:min(len(encoded), 64)]
 }
 
-// referrersIndex gets the index under a referrers tag, an empty one if there is
-// none, and the entity tag the registry gave it.
-func (r *Repository) referrersIndex(ctx context.Context, req wire.Request) (*ocispec.Index, string, error) {
+// referrersIndex gets the index under a referrers tag, an empty one if there is none;
+// its digest, zero for none; and the header by which to write it only if it still is
+// what it was (RFC 9110, section 13.1), as far as that can be said.
+func (r *Repository) referrersIndex(ctx context.Context, req wire.Request) (*ocispec.Index, oras.Digest, http.Header, error) {
+	var none oras.Digest
 	index := &ocispec.Index{MediaType: oras.MediaTypeImageIndex}
 	index.SchemaVersion = 2
 	c := r.registry.client
@@ -140,18 +134,22 @@ func (r *Repository) referrersIndex(ctx context.Context, req wire.Request) (*oci
 		want:   []int{http.StatusOK},
 	}, oras.MaxManifestSize)
 	if errors.Is(err, oras.ErrNotFound) {
-		return index, "", nil
+		return index, none, http.Header{"If-None-Match": {"*"}}, nil
 	}
 	if err != nil {
-		return nil, "", err
+		return nil, none, nil, err
 	}
 	if _, err := oras.ParseManifest(oras.MediaTypeImageIndex, data); err != nil {
-		return nil, "", fmt.Errorf("%s is no list of referrers: %w", r.reference(req), err)
+		return nil, none, nil, fmt.Errorf("%s is no list of referrers: %w", r.reference(req), err)
 	}
 	if err := oras.DecodeJSON(data, index); err != nil {
-		return nil, "", fmt.Errorf("%s: %w", r.reference(req), err)
+		return nil, none, nil, fmt.Errorf("%s: %w", r.reference(req), err)
 	}
-	return index, resp.Header.Get("ETag"), nil
+	condition := http.Header{}
+	if etag := resp.Header.Get("ETag"); etag != "" {
+		condition.Set("If-Match", etag)
+	}
+	return index, oras.SHA256.Digest(data), condition, nil
 }
 
 // addReferrer lets the list of the subject's referrers have desc, unless the
@@ -227,29 +225,48 @@ func (r *Repository) deleteManifest(ctx context.Context, req wire.Request, media
 // Limits on how long others may be in the way of a change.
 const (
 	maxChanges = 100
-	minSettle  = 100 * time.Millisecond
+	maxLooks   = 3 // right before a change
 	maxSettle  = 3 * time.Second
 )
 
-// changeReferrers changes the list of d's referrers that clients keep. Registries
-// have no way to change a tag only if nobody else did, or do not say whether they
-// heed If-Match; so the list is read again, after a time in which another's change
-// begun before ours would have come, until it has ours and is at rest.
+// settle is how long a change of the list takes at least to come to rest. Tests make
+// it shorter.
+var settle = 100 * time.Millisecond
+
+// changeReferrers changes the list of d's referrers that clients keep. The registry is
+// asked to write it only if nobody else did since it was read. Many do not heed that,
+// and many clients do not ask it; so
+//
+//   - clients that share a directory of locks take turns,
+//   - who was held up since it read the list looks once more before it writes,
+//   - and the list is read again, after a time in which another's change begun before
+//     ours would have come, until it has ours and is at rest.
+//
+// What is left is a client, without the lock, whose request to write is on its way for
+// longer than the others watch: it undoes what they did, and nothing tells anybody. Who
+// takes long itself watches longer.
 func (r *Repository) changeReferrers(ctx context.Context, d oras.Digest, change func([]oras.Descriptor) []oras.Descriptor) error {
 	req := wire.Request{Route: wire.Manifest, Repository: r.name, Tag: referrersTag(d)}
 	var last []byte // the list when last seen
+	longest := settle
 	for range maxChanges {
-		start := time.Now()
-		list, changed, err := r.changeOnce(ctx, req, change)
+		list, took, err := r.changeOnce(ctx, req, change)
+		if errors.Is(err, oras.ErrConflict) { // somebody was faster
+			last = nil
+			if err := sleep(ctx, rand.N(settle)); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		if !changed && (last == nil || string(last) == string(list)) {
+		if took == 0 && (last == nil || string(last) == string(list)) {
 			return nil
 		}
 		last = list
-		settle := min(max(time.Since(start), minSettle), maxSettle)
-		if err := sleep(ctx, settle+rand.N(settle)); err != nil {
+		longest = min(max(took, longest), maxSettle)
+		if err := sleep(ctx, longest+rand.N(longest)); err != nil {
 			return err
 		}
 	}
@@ -257,16 +274,20 @@ func (r *Repository) changeReferrers(ctx context.Context, d oras.Digest, change 
 }
 
 // changeOnce reads the list, and writes it if change makes a difference. It
-// returns the list as it is then, as JSON.
-func (r *Repository) changeOnce(ctx context.Context, req wire.Request, change func([]oras.Descriptor) []oras.Descriptor) (list []byte, changed bool, err error) {
-	unlock, err := r.registry.locks.lock(ctx, r.name+":"+req.Tag)
+// returns the list as it is then, as JSON, and how long it took from reading to having
+// written, 0 if nothing was. It is oras.ErrConflict if somebody else wrote it meanwhile
+// and that can be told.
+func (r *Repository) changeOnce(ctx context.Context, req wire.Request, change func([]oras.Descriptor) []oras.Descriptor) (list []byte, took time.Duration, err error) {
+	unlock, err := r.registry.locks.lock(ctx, r.registry.client.origin+"/"+r.name+":"+req.Tag)
 	if err != nil {
-		return nil, false, err
+		return nil, 0, err
 	}
 	defer unlock()
-	index, etag, err := r.referrersIndex(ctx, req)
+	start := time.Now()
+	seen := start // or later
+	index, old, condition, err := r.referrersIndex(ctx, req)
 	if err != nil {
-		return nil, false, err
+		return nil, 0, err
 	}
 	before := len(index.Manifests)
 	index.Manifests = change(index.Manifests)
@@ -274,60 +295,34 @@ func (r *Repository) changeOnce(ctx context.Context, req wire.Request, change fu
 		index.Manifests = []oras.Descriptor{}
 	}
 	if list, err = json.Marshal(index); err != nil || len(index.Manifests) == before {
-		return list, false, err
+		return list, 0, err
 	}
 	if len(list) > oras.MaxManifestSize {
-		return nil, false, fmt.Errorf("%s: %w: the list of referrers would be larger than %d bytes", r.reference(req), oras.ErrUnsupported, oras.MaxManifestSize)
+		return nil, 0, fmt.Errorf("%s: %w: the list of referrers would be larger than %d bytes", r.reference(req), oras.ErrUnsupported, oras.MaxManifestSize)
 	}
-	header := http.Header{}
-	if etag != "" {
-		header.Set("If-Match", etag)
-	}
-	_, err = r.put(ctx, req, header, oras.MediaTypeImageIndex, list)
-	var answer *Error
-	if errors.As(err, &answer) && answer.StatusCode == http.StatusPreconditionFailed {
-		return nil, true, nil // somebody was faster
-	}
-	return list, true, err
-}
-
-// locks are mutual exclusion by name.
-type locks struct {
-	mu   sync.Mutex
-	held map[string]*held
-}
-
-type held struct {
-	token   chan struct{}
-	waiting int
-}
-
-// lock waits until nobody else has the lock called name.
-func (l *locks) lock(ctx context.Context, name string) (unlock func(), err error) {
-	l.mu.Lock()
-	if l.held == nil {
-		l.held = map[string]*held{}
-	}
-	h := l.held[name]
-	if h == nil {
-		h = &held{token: make(chan struct{}, 1)}
-		l.held[name] = h
-	}
-	h.waiting++
-	l.mu.Unlock()
-
-	leave := func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if h.waiting--; h.waiting == 0 {
-			delete(l.held, name)
+	for looks := 0; looks < maxLooks && time.Since(seen) > settle; looks++ {
+		seen = time.Now()
+		if err := r.stillIs(ctx, req, old); err != nil {
+			return nil, 0, err
 		}
 	}
-	select {
-	case h.token <- struct{}{}:
-		return func() { <-h.token; leave() }, nil
-	case <-ctx.Done():
-		leave()
-		return nil, context.Cause(ctx)
+	_, err = r.put(ctx, req, condition, oras.MediaTypeImageIndex, list)
+	return list, max(time.Since(start), 1), err
+}
+
+// stillIs is oras.ErrConflict if the tag that req names is not what it was: old, zero
+// for nothing.
+func (r *Repository) stillIs(ctx context.Context, req wire.Request, old oras.Digest) error {
+	var now oras.Digest
+	desc, err := r.resolveManifest(ctx, req)
+	if err == nil {
+		now, err = oras.ParseDigest(desc.Digest)
 	}
+	switch {
+	case err != nil && !errors.Is(err, oras.ErrNotFound):
+		return err
+	case now == old, !now.IsZero() && !old.IsZero() && now.Algorithm() != old.Algorithm():
+		return nil
+	}
+	return fmt.Errorf("%s: %w: somebody else changed it", r.reference(req), oras.ErrConflict)
 }

@@ -6,13 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/memory"
 	"github.com/c73062ad/oras/remote"
+	"github.com/c73062ad/oras/server"
 )
 
 // withoutAPI is a registry without the referrers API.
@@ -79,6 +83,7 @@ func tags(t testing.TB, r *remote.Repository) string {
 
 // Referrers are found and kept in any mode, at a registry with the API or without.
 func TestReferrers(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		registry http.Handler
 		mode     remote.ReferrersMode
@@ -162,6 +167,7 @@ func TestReferrers(t *testing.T) {
 
 // A filter that the registry did not apply is applied here.
 func TestReferrersFilter(t *testing.T) {
+	t.Parallel()
 	applied := "artifactType"
 	r := open(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", oras.MediaTypeImageIndex)
@@ -183,21 +189,79 @@ func TestReferrersFilter(t *testing.T) {
 }
 
 // No referrer is lost though many clients, which know nothing of each other, keep
-// the list.
-//
-// A client that is held up for long between reading the list and writing it can
-// still undo another's change: without conditional writes nothing tells it. So the
-// test is not for a machine that is made slow on purpose.
+// the list at a registry that changes tags on a condition: each writes it once, on top
+// of what the others wrote, and nothing is ever to be made good.
 func TestReferrersNotLost(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs a machine that is not held up")
+	t.Parallel()
+	const clients = 30
+	_, subject := image("subject")
+	tag := "/manifests/sha256-" + subject.Digest.Encoded()
+	var mu sync.Mutex
+	answers := map[int]int{} // to writing the list
+	host := serve(t, http.HandlerFunc(func(handler http.Handler) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodPut || !strings.HasSuffix(r.URL.Path, tag) {
+				handler.ServeHTTP(w, r)
+				return
+			}
+			s := &statusWriter{ResponseWriter: w}
+			handler.ServeHTTP(s, r)
+			mu.Lock()
+			defer mu.Unlock()
+			answers[s.status]++
+		}
+	}(server.New(memory.NewRegistry(), &server.Options{DisableReferrers: true}))))
+	var names []string
+	var group sync.WaitGroup
+	for i := range clients {
+		name := fmt.Sprintf("%02d", i)
+		names = append(names, name+" a/x")
+		group.Go(func() {
+			data, desc := referrer(t, name, "a/x", subject)
+			if err := oras.Push(t.Context(), open(t, host, remote.Options{}), desc, bytes.NewReader(data)); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	host := serve(t, withoutAPI(inMemory()))
+	group.Wait()
+	if got := listed(t, open(t, host, remote.Options{}), subject, ""); got != strings.Join(names, ", ") {
+		t.Errorf("referrers %s", got)
+	}
+	if answers[http.StatusCreated] != clients || len(answers) > 2 || len(answers) == 2 && answers[http.StatusPreconditionFailed] == 0 {
+		t.Errorf("answers to writing the list, by status: %v; it must be %d times 201, and 412", answers, clients)
+	}
+}
+
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// heedless is a registry without the API that writes whatever comes.
+func heedless() http.Handler {
+	return before(withoutAPI(inMemory()), func(_ http.ResponseWriter, r *http.Request) bool {
+		r.Header.Del("If-Match")
+		r.Header.Del("If-None-Match")
+		return false
+	})
+}
+
+// attachMany lets clients that know nothing of each other attach to one subject at
+// once, and returns what is listed then, and how many there should be.
+func attachMany(t *testing.T, opts remote.Options) (names []string, want int) {
+	host := serve(t, heedless())
 	_, subject := image("subject")
 	const clients, each = 5, 3
 	var group sync.WaitGroup
 	for i := range clients {
-		r := open(t, host, remote.Options{})
+		r := open(t, host, opts)
 		for j := range each {
 			group.Go(func() {
 				data, desc := referrer(t, fmt.Sprintf("%d-%d", i, j), "a/x", subject)
@@ -208,13 +272,73 @@ func TestReferrersNotLost(t *testing.T) {
 		}
 	}
 	group.Wait()
-	if got := strings.Count(listed(t, open(t, host, remote.Options{}), subject, ""), "a/x"); got != clients*each {
-		t.Errorf("%d referrers; want %d", got, clients*each)
+	return strings.Split(listed(t, open(t, host, remote.Options{}), subject, ""), ", "), clients * each
+}
+
+// No referrer is lost at a registry that does not heed conditions either, if the
+// clients have a directory of locks, whatever holds them up.
+func TestReferrersLocked(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	names, want := attachMany(t, remote.Options{LockDir: dir + "/locks"})
+	if len(slices.Compact(names)) != want {
+		t.Errorf("referrers %q; want %d", names, want)
+	}
+	files, err := os.ReadDir(dir + "/locks")
+	if err != nil || len(files) != 1 {
+		t.Errorf("locks: %v, %v", files, err)
+	}
+	// One that nobody can take, and one that somebody keeps.
+	_, subject := image("subject")
+	data, desc := referrer(t, "one", "a/x", subject)
+	r := open(t, serve(t, heedless()), remote.Options{LockDir: "/dev/null/locks"})
+	if err := oras.Push(t.Context(), r, desc, bytes.NewReader(data)); !errors.Is(err, oras.ErrReferrers) || listed(t, r, subject, "") != "" {
+		t.Errorf("no lock: error %v", err)
+	}
+}
+
+// Without locks a client that is held up for long on the way of its request to write
+// can undo another's change there, and nothing tells it. But what there is is a list
+// that has each at most once, and what was written last.
+func TestReferrersWithoutLock(t *testing.T) {
+	t.Parallel()
+	names, most := attachMany(t, remote.Options{})
+	if n := len(slices.Compact(slices.Clone(names))); n != len(names) || n == 0 || n > most || strings.Join(names, "") == "" {
+		t.Errorf("referrers %q", names)
+	}
+}
+
+// A client that is held up between reading the list and writing it does not undo what
+// others did meanwhile.
+func TestReferrersHeldUp(t *testing.T) {
+	t.Parallel()
+	host := serve(t, heedless())
+	_, subject := image("subject")
+	for _, there := range []string{"", "-again"} { // where there is no list yet, and where there is
+		first, firstDesc := referrer(t, "first"+there, "a/x", subject)
+		second, secondDesc := referrer(t, "second"+there, "a/x", subject)
+		other := open(t, host, remote.Options{})
+		var heldUp atomic.Bool
+		r := open(t, host, remote.Options{Transport: tripper(func(q *http.Request) (*http.Response, error) {
+			resp, err := http.DefaultTransport.RoundTrip(q)
+			if q.Method == http.MethodGet && strings.HasSuffix(q.URL.Path, "/manifests/sha256-"+subject.Digest.Encoded()) && heldUp.CompareAndSwap(false, true) {
+				if err := oras.Push(t.Context(), other, firstDesc, bytes.NewReader(first)); err != nil {
+					t.Error(err)
+				}
+			}
+			return resp, err
+		})})
+		push(t, r, secondDesc, second)
+		got := listed(t, other, subject, "")
+		if n := strings.Count(got, "first"+there+" ") + strings.Count(got, "second"+there+" "); n != 2 || !heldUp.Load() {
+			t.Errorf("referrers %s", got)
+		}
 	}
 }
 
 // Another's change that overwrites ours is made good.
 func TestReferrersOverwritten(t *testing.T) {
+	t.Parallel()
 	behind := inMemory()
 	host := serve(t, withoutAPI(behind))
 	r := open(t, host, remote.Options{Referrers: remote.ReferrersTag})
@@ -246,6 +370,7 @@ func TestReferrersOverwritten(t *testing.T) {
 
 // What is under the referrers tag and no list of referrers stays.
 func TestReferrersForeignTag(t *testing.T) {
+	t.Parallel()
 	r := open(t, serve(t, withoutAPI(inMemory())), remote.Options{})
 	_, subject := image("subject")
 	foreign, foreignDesc := image("foreign")

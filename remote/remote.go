@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/c73062ad/oras"
@@ -51,6 +52,14 @@ type Options struct {
 	// Referrers says how referrers are found and kept.
 	Referrers ReferrersMode
 
+	// LockDir is a directory in which clients take turns at changing a list
+	// of referrers that clients keep, by locks on files, which is created if
+	// need be; all on one machine should have the same. Where a registry does
+	// not heed conditions such clients lose no referrer, whatever holds them
+	// up; without, or among machines, a change of one that is held up for long
+	// can undo another's. Empty is none: only those of one Registry take turns.
+	LockDir string
+
 	// AllowUpload reports whether blobs may be sent to u, which is on another
 	// origin than the registry, when the registry says so. Nil allows none.
 	// From https to http is refused in any case.
@@ -64,7 +73,23 @@ type Options struct {
 	// IdleTimeout is how long a connection may move no byte of a body before
 	// it counts as broken; zero is a minute.
 	IdleTimeout time.Duration
+
+	// Connections is how many connections a large blob may come over at once,
+	// each of which gets parts of it; zero is 6, and 1 is none but the one.
+	// They are used where they bring more than one does, which one of HTTP/2,
+	// that carries all requests, hardly ever allows. Up to 32 MiB of memory
+	// are shared by all downloads from the registry for that.
+	Connections int
+
+	// LimitRate is how many bytes of bodies a second may move, over all
+	// connections to the registry together, in either direction; zero is any.
+	LimitRate int64
 }
+
+const (
+	defaultConnections = 6
+	maxConnections     = 16
+)
 
 // URL returns scheme and host at which the registry called host is reached: its
 // own or, for docker.io, registry-1.docker.io, as is the custom.
@@ -94,7 +119,14 @@ type Registry struct {
 	client *client
 	accept string
 	mode   ReferrersMode
-	locks  locks // of referrers tags being changed
+	locks  locks   // of referrers tags being changed
+	budget *budget // for reading ahead; nil for never
+
+	noTags     atomic.Bool  // tags that come with a push by digest are not set
+	conditions atomic.Int32 // whether conditions are heeded: apiUnknown, apiThere, apiAbsent
+	single     atomic.Int32 // whether a POST takes a whole blob
+	noPatch    atomic.Bool  // uploads in chunks are refused
+	chunk      atomic.Int64 // as much as it may have, 0 if nothing was refused
 }
 
 var _ oras.Registry = (*Registry)(nil)
@@ -112,12 +144,20 @@ func NewRegistry(host string, opts *Options) (*Registry, error) {
 	if accept == nil {
 		accept = oras.ManifestMediaTypes()
 	}
-	return &Registry{
+	r := &Registry{
 		host:   host,
 		client: newClient(host, opts),
 		accept: strings.Join(accept, ", "),
 		mode:   opts.Referrers,
-	}, nil
+		locks:  locks{dir: opts.LockDir},
+	}
+	if n := opts.Connections; n != 1 {
+		r.budget = &budget{connections: min(max(n, 0), maxConnections)}
+		if n <= 0 {
+			r.budget.connections = defaultConnections
+		}
+	}
+	return r, nil
 }
 
 // Open returns the repository that name, host[:port]/repository, means. Text that

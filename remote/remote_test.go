@@ -6,9 +6,12 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"io"
+	mathrand "math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,11 +24,21 @@ import (
 	"github.com/c73062ad/oras/storetest"
 )
 
+// closing are servers whose tests are over. A server that answered before it had read
+// all waits for half a second before it closes the connection; tests need not.
+var closing sync.WaitGroup
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	closing.Wait()
+	os.Exit(code)
+}
+
 // serve returns the host of a server for handler.
 func serve(t testing.TB, handler http.Handler) string {
 	t.Helper()
 	s := httptest.NewServer(handler)
-	t.Cleanup(s.Close)
+	t.Cleanup(func() { closing.Go(s.Close) })
 	return strings.TrimPrefix(s.URL, "http://")
 }
 
@@ -59,10 +72,12 @@ func newServer(reg oras.Registry) http.Handler {
 }
 
 func TestStore(t *testing.T) {
+	t.Parallel()
 	storetest.Test(t, func(t *testing.T) oras.Store { return open(t, serve(t, inMemory()), remote.Options{}) })
 }
 
 func TestStoreOfStore(t *testing.T) {
+	t.Parallel()
 	storetest.Test(t, func(t *testing.T) oras.Store {
 		behind := registry(t, serve(t, inMemory()))
 		return open(t, serve(t, newServer(behind)), remote.Options{})
@@ -70,6 +85,7 @@ func TestStoreOfStore(t *testing.T) {
 }
 
 func TestStoreHTTP2(t *testing.T) {
+	t.Parallel()
 	storetest.Test(t, func(t *testing.T) oras.Store {
 		s := httptest.NewUnstartedServer(inMemory())
 		s.EnableHTTP2 = true
@@ -90,6 +106,7 @@ func TestStoreHTTP2(t *testing.T) {
 // A store behind a login, and a registry that now and then is too busy, is a store
 // all the same, with what package auth has.
 func TestStoreBehindLogin(t *testing.T) {
+	t.Parallel()
 	authorize := func(r *http.Request, _ server.Access) error {
 		if user, password, _ := r.BasicAuth(); user != "me" || password != "secret" {
 			return oras.ErrUnauthorized
@@ -117,7 +134,9 @@ func TestStoreBehindLogin(t *testing.T) {
 func content(t testing.TB, n int) ([]byte, oras.Descriptor) {
 	t.Helper()
 	data := make([]byte, n)
-	rand.Read(data)
+	var seed [32]byte
+	rand.Read(seed[:])
+	mathrand.NewChaCha8(seed).Read(data)
 	return data, oras.DescriptorOf("application/vnd.example.blob", data)
 }
 
@@ -136,6 +155,17 @@ func fetch(ctx context.Context, from oras.Fetcher, desc oras.Descriptor) ([]byte
 	}
 	defer r.Close()
 	return io.ReadAll(oras.NewVerifier(r, desc))
+}
+
+// check reads desc whole, verified, and keeps nothing of it.
+func check(ctx context.Context, from oras.Fetcher, desc oras.Descriptor) error {
+	r, err := from.Fetch(ctx, desc)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.Copy(io.Discard, struct{ io.Reader }{oras.NewVerifier(r, desc)})
+	return err
 }
 
 func image(name string) (data []byte, desc oras.Descriptor) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -128,10 +129,14 @@ func (r *Repository) openBlob(ctx context.Context, req wire.Request, size int64)
 	if size <= 0 {
 		size = -1
 	}
-	blob, err := newReader(ctx, r.reference(req), size, func(ctx context.Context, offset int64) (*http.Response, error) {
+	blob, err := newReader(ctx, r.reference(req), size, r.registry.budget, func(ctx context.Context, first, last int64) (*http.Response, error) {
 		header, want := http.Header{}, []int{http.StatusOK}
-		if offset > 0 {
-			header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+		if first > 0 || last >= 0 {
+			text := fmt.Sprintf("bytes=%d-", first)
+			if last >= 0 {
+				text += strconv.FormatInt(last, 10)
+			}
+			header.Set("Range", text)
 			want = append(want, http.StatusPartialContent)
 		}
 		resp, err := r.call(ctx, http.MethodGet, req, header, want...)
@@ -381,8 +386,11 @@ func (r *Repository) Untag(ctx context.Context, reference string) error {
 	return err
 }
 
+// deleted are the statuses of a deletion.
+var deleted = []int{http.StatusAccepted, http.StatusOK, http.StatusNoContent}
+
 func (r *Repository) remove(ctx context.Context, req wire.Request) error {
-	resp, err := r.call(ctx, http.MethodDelete, req, nil, http.StatusAccepted, http.StatusOK, http.StatusNoContent)
+	resp, err := r.call(ctx, http.MethodDelete, req, nil, deleted...)
 	if err != nil {
 		return err
 	}

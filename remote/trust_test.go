@@ -15,6 +15,7 @@ import (
 
 // A download may be redirected, with nothing that is between user and registry.
 func TestRedirects(t *testing.T) {
+	t.Parallel()
 	data, desc := content(t, 1000)
 	blob := &blobServer{data: data, give: whole}
 	const path = "/v2/team/hello/blobs/"
@@ -101,6 +102,7 @@ func TestRedirects(t *testing.T) {
 
 // A registry that is private itself may redirect to its like.
 func TestRedirectPrivate(t *testing.T) {
+	t.Parallel()
 	data, desc := content(t, 1000)
 	storage := serve(t, &blobServer{data: data, give: whole})
 	host := serve(t, redirectTo("http://"+storage+"/x"))
@@ -114,6 +116,7 @@ func TestRedirectPrivate(t *testing.T) {
 // What changes something goes to the registry's origin, or where it is allowed
 // to go.
 func TestUploadElsewhere(t *testing.T) {
+	t.Parallel()
 	data, desc := content(t, 1000)
 	for name, test := range map[string]struct {
 		location string
@@ -204,6 +207,7 @@ func TestUploadElsewhere(t *testing.T) {
 
 // Pages of lists are at the registry's origin, and end.
 func TestLinks(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		link  func(n int) string
 		pages int
@@ -293,6 +297,7 @@ func TestLinks(t *testing.T) {
 
 // No body is read without end.
 func TestBodyLimits(t *testing.T) {
+	t.Parallel()
 	junk := bytes.Repeat([]byte("[1],"), 16<<10)
 	for name, test := range map[string]struct {
 		status int

@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/internal/wire"
@@ -22,6 +20,7 @@ const (
 	chunkSize    = 8 << 20
 	minChunkSize = 64 << 10
 	maxChunkSize = 64 << 20 // which a registry may want them to have at least
+	maxPatch     = 1 << 30  // of what can be rewound, and goes in one
 )
 
 const maxUploadID = 8 << 10 // bytes
@@ -46,32 +45,57 @@ var _ oras.Upload = (*upload)(nil)
 // the place that the registry gave it. What belongs to another repository, or is
 // no upload, is oras.ErrNotFound.
 //
-// Append sends chunks of some megabytes, which it holds in memory; when a
-// request fails it asks the registry what arrived.
+// Append sends chunks of some megabytes, which it holds in memory while it reads the
+// next; when a request fails it asks the registry what arrived.
 func (r *Repository) Upload(ctx context.Context, id string) (oras.Upload, error) {
 	if id == "" {
-		u, _, err := r.begin(ctx, wire.Request{Route: wire.Uploads, Repository: r.name}, http.StatusAccepted)
-		if err != nil {
-			return nil, err
-		}
-		return u, nil
+		return r.BeginUpload(ctx, oras.SHA256)
 	}
 	location, err := r.uploadLocation(id)
 	if err != nil {
 		return nil, err
 	}
-	u := &upload{repo: r, location: location, chunk: chunkSize}
+	u := r.newUpload()
+	u.location = location
 	if err := u.ask(ctx); err != nil {
 		return nil, err
 	}
 	return u, nil
 }
 
+// BeginUpload begins an upload that the registry may hash by the algorithm a as it
+// arrives (spec-main, end-4c); see [oras.BeginUpload].
+func (r *Repository) BeginUpload(ctx context.Context, a oras.Algorithm) (oras.Upload, error) {
+	req := wire.Request{Route: wire.Uploads, Repository: r.name}
+	if a != oras.SHA256 {
+		req.Algorithm = a
+	}
+	u, _, err := r.begin(ctx, req, nil, http.StatusAccepted)
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// newUpload returns an upload that has begun, with chunks no larger than those that
+// the registry has refused.
+func (r *Repository) newUpload() *upload {
+	u := &upload{repo: r, chunk: chunkSize}
+	if most := r.registry.chunk.Load(); most > 0 {
+		u.chunk = min(u.chunk, most)
+	}
+	return u
+}
+
 // begin makes a POST, which has one of the statuses in want. The upload is nil
 // if the status is 201.
-func (r *Repository) begin(ctx context.Context, req wire.Request, want ...int) (*upload, http.Header, error) {
+func (r *Repository) begin(ctx context.Context, req wire.Request, content *body, want ...int) (*upload, http.Header, error) {
 	c := r.registry.client
-	resp, err := c.do(ctx, call{method: http.MethodPost, url: c.url(req), want: want})
+	request := call{method: http.MethodPost, url: c.url(req), body: content, want: want}
+	if content != nil {
+		request.header = http.Header{"Content-Type": {oras.MediaTypeBlob}}
+	}
+	resp, err := c.do(ctx, request)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -79,7 +103,7 @@ func (r *Repository) begin(ctx context.Context, req wire.Request, want ...int) (
 	if resp.StatusCode == http.StatusCreated {
 		return nil, resp.Header, nil
 	}
-	u := &upload{repo: r, chunk: chunkSize}
+	u := r.newUpload()
 	if least, err := strconv.ParseInt(resp.Header.Get(wire.HeaderChunkMinLength), 10, 64); err == nil && least > 0 {
 		u.least = min(least, maxChunkSize)
 		u.chunk = max(u.chunk, u.least)
@@ -220,15 +244,12 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 	if offset != u.size {
 		return 0, fmt.Errorf("%s: upload goes on at byte %d, not %d: %w", u.repo, u.size, offset, oras.ErrInvalid)
 	}
-	chunk, ok := chunks.Get().(*[]byte)
-	if !ok {
-		chunk = new([]byte)
-	}
-	defer chunks.Put(chunk)
+	f := newFeed(struct{ io.Reader }{content}, offset, u.chunk, u.chunk/2)
+	defer f.stop()
 	var kept int64
 	for {
-		n, err := fill(chunk, content, int(u.chunk))
-		sent, e := u.send(ctx, (*chunk)[:n])
+		n, err := f.fill(u.size, u.chunk)
+		sent, e := u.send(ctx, f, u.size+n)
 		kept += sent
 		switch {
 		case err == io.EOF || err == nil && e != nil:
@@ -239,34 +260,24 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 	}
 }
 
-// chunks holds memory no longer in use.
-var chunks sync.Pool
+// PieceSize says how much Append should get at least, but for the last; see
+// [oras.Ingest].
+func (u *upload) PieceSize() int64 { return u.least }
 
-// fill reads into *p, which grows with what comes, until it has limit bytes or
-// content ends.
-func fill(p *[]byte, content io.Reader, limit int) (n int, err error) {
-	for n < limit && err == nil {
-		if n == len(*p) {
-			*p = append(*p, make([]byte, max(n, 64<<10))...)
-		}
-		var more int
-		more, err = content.Read((*p)[n:min(len(*p), limit)])
-		n += more
-	}
-	return n, err
-}
-
-// send sends data and returns how much of it the registry keeps. What a request
-// that failed did all the same, the registry is asked. That an upload does not go
-// on where it should may be because the transport sent a chunk twice, or because
-// somebody else was first, which is an error.
-func (u *upload) send(ctx context.Context, data []byte) (kept int64, err error) {
+// send sends what f has from where the upload is to end, and returns how much of it
+// the registry keeps. What a request that failed did all the same, the registry is
+// asked. That an upload does not go on where it should may be because the transport
+// sent a chunk twice, or because somebody else was first, which is an error.
+func (u *upload) send(ctx context.Context, f *feed, end int64) (kept int64, err error) {
 	failures := 0
-	for len(data) > 0 {
-		n := min(int64(len(data)), u.chunk)
-		b := newBody(bytes.NewReader(data[:n]), n)
+	for u.size < end {
+		n := min(end-u.size, u.chunk)
+		b := newBody(&section{feed: f, start: u.size, end: u.size + n, offset: u.size}, n)
 		before, unsure := u.size, u.unsure
 		err := u.patch(ctx, b)
+		if broken := b.failed(); broken != nil {
+			return kept, broken
+		}
 		if err != nil {
 			after, cancel := afterwards(ctx)
 			if e := u.ask(after); e != nil {
@@ -276,8 +287,10 @@ func (u *upload) send(ctx context.Context, data []byte) (kept int64, err error) 
 		}
 		if u.size > before && u.size <= before+n && (err == nil || failures > 0 || u.sole || !refusedRange(err)) {
 			kept += u.size - before
-			data = data[u.size-before:]
 			failures = 0
+			if err != nil && ctx.Err() != nil {
+				return kept, err
+			}
 			continue
 		}
 		if err == nil {
@@ -312,7 +325,8 @@ func (u *upload) smaller(err error, n int64) bool {
 	if !errors.As(err, &answer) || answer.StatusCode != http.StatusRequestEntityTooLarge || n/2 < max(u.least, minChunkSize) {
 		return false
 	}
-	u.chunk = n / 2
+	u.chunk = max(u.least, min(n/2, maxChunkSize))
+	u.repo.registry.chunk.Store(u.chunk)
 	return true
 }
 

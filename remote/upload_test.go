@@ -54,6 +54,7 @@ func (c *countedBody) Read(p []byte) (int, error) {
 // What a chunk that broke off did all the same is not sent again, when the
 // registry says that trying again may help.
 func TestUploadResumes(t *testing.T) {
+	t.Parallel()
 	data, desc := content(t, 17<<20)
 	cut, received := cutBodies(inMemory(), 3<<20)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -83,6 +84,7 @@ func (b *tellBusy) WriteHeader(status int) {
 
 // An upload whose answer is lost goes on, one that another moved does not.
 func TestUploadLostAnswer(t *testing.T) {
+	t.Parallel()
 	data, desc := content(t, 100)
 	lost := false
 	repo := open(t, serve(t, before(inMemory(), func(w http.ResponseWriter, r *http.Request) bool {
@@ -134,6 +136,7 @@ func loseAnswer(lost *bool) http.RoundTripper {
 
 // One byte and none look the same in a Range.
 func TestUploadOneByte(t *testing.T) {
+	t.Parallel()
 	repo := open(t, serve(t, inMemory()), remote.Options{})
 	u, err := oras.OpenUpload(t.Context(), repo, "")
 	if err != nil {
@@ -158,6 +161,7 @@ func TestUploadOneByte(t *testing.T) {
 
 // Chunks are as large as the registry wants them.
 func TestUploadChunkSizes(t *testing.T) {
+	t.Parallel()
 	data, desc := content(t, 20<<20)
 	for name, test := range map[string]struct {
 		least, most int64
@@ -191,11 +195,23 @@ func TestUploadChunkSizes(t *testing.T) {
 		if n := chunks.Load(); n > test.chunks {
 			t.Errorf("%s: %d chunks; want at most %d", name, n, test.chunks)
 		}
+		chunks.Store(0)
+		if err := oras.Push(t.Context(), repo, desc, bytes.NewReader(data)); err != nil {
+			t.Fatal(name, err)
+		}
+		want := test.chunks
+		if test.most == 1<<40 { // one is enough of what can be rewound
+			want = 1
+		}
+		if n := chunks.Load(); n > want {
+			t.Errorf("%s: %d chunks of what can be rewound; want at most %d", name, n, want)
+		}
 	}
 }
 
 // An id leads to an upload of the repository or nowhere.
 func TestUploadIDs(t *testing.T) {
+	t.Parallel()
 	network := &hosts{handlers: map[string]http.Handler{"https://registry.example": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Range", "0-9")
 		w.WriteHeader(http.StatusNoContent)
@@ -245,6 +261,7 @@ func TestUploadIDs(t *testing.T) {
 // A chunk that the transport sent twice, because the answer to the first was lost,
 // is there once.
 func TestPushChunkTwice(t *testing.T) {
+	t.Parallel()
 	data, desc := content(t, 9<<20)
 	twice := 0
 	repo := open(t, serve(t, inMemory()), remote.Options{Transport: tripper(func(r *http.Request) (*http.Response, error) {
@@ -266,4 +283,125 @@ func TestPushChunkTwice(t *testing.T) {
 	if got, err := fetch(t.Context(), repo, desc); err != nil || !bytes.Equal(got, data) || twice != 2 {
 		t.Fatalf("%d bytes, %d chunks, %v", len(got), twice, err)
 	}
+}
+
+// Who takes no chunks gets large content as a whole, and is not asked again.
+func TestPushWithoutPatch(t *testing.T) {
+	t.Parallel()
+	data, desc := content(t, 17<<20)
+	for _, status := range []int{http.StatusMethodNotAllowed, http.StatusNotFound} {
+		var patches, puts, aborts atomic.Int64
+		repo := open(t, serve(t, before(inMemory(), func(w http.ResponseWriter, r *http.Request) bool {
+			switch r.Method {
+			case http.MethodPatch:
+				patches.Add(1)
+				w.WriteHeader(status)
+				return true
+			case http.MethodPut:
+				puts.Add(1)
+			case http.MethodDelete:
+				aborts.Add(1)
+			}
+			return false
+		})), remote.Options{})
+		for range 2 {
+			if err := oras.Push(t.Context(), repo, desc, bytes.NewReader(data)); err != nil {
+				t.Fatal(status, err)
+			}
+		}
+		if err := check(t.Context(), repo, desc); err != nil {
+			t.Fatal(err)
+		}
+		if patches.Load() != 1 || puts.Load() != 2 || aborts.Load() != 1 {
+			t.Errorf("%d: %d PATCH, %d PUT, %d DELETE", status, patches.Load(), puts.Load(), aborts.Load())
+		}
+	}
+}
+
+// Small blobs are one request each where the registry takes that, and two where it
+// does not, which is found out once.
+func TestPushSinglePost(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		post     func(w http.ResponseWriter, r *http.Request) bool
+		requests int64
+	}{
+		"taken": {func(http.ResponseWriter, *http.Request) bool { return false }, 20},
+		"ignored": {func(_ http.ResponseWriter, r *http.Request) bool {
+			io.Copy(io.Discard, r.Body)
+			r.Body, r.ContentLength, r.URL.RawQuery = http.NoBody, 0, ""
+			return false
+		}, 40},
+		"refused": {func(w http.ResponseWriter, r *http.Request) bool {
+			if r.ContentLength > 0 {
+				w.WriteHeader(http.StatusBadRequest)
+			}
+			return r.ContentLength > 0
+		}, 41},
+	} {
+		var requests atomic.Int64
+		repo := open(t, serve(t, before(inMemory(), func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodGet {
+				requests.Add(1)
+			}
+			return r.Method == http.MethodPost && test.post(w, r)
+		})), remote.Options{})
+		for i := range 20 {
+			data, desc := content(t, 4<<10)
+			if i%2 == 1 {
+				desc.Digest = oras.SHA512.Digest(data).OCI()
+			}
+			if err := oras.Push(t.Context(), repo, desc, bytes.NewReader(data)); err != nil {
+				t.Fatal(name, err)
+			}
+			if got, err := fetch(t.Context(), repo, desc); err != nil || !bytes.Equal(got, data) {
+				t.Fatalf("%s: %d bytes, %v", name, len(got), err)
+			}
+		}
+		if n := requests.Load(); n != test.requests {
+			t.Errorf("%s: %d requests; want %d", name, n, test.requests)
+		}
+	}
+}
+
+// What did not arrive is sent again though it is long gone from memory, by reading the
+// content anew, as often as need be.
+func TestPushRewinds(t *testing.T) {
+	t.Parallel()
+	const n = 17 << 20
+	data, desc := content(t, n)
+	var patches atomic.Int64
+	repo := open(t, serve(t, before(inMemory(), func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPatch && patches.Add(1) <= 3 { // all is read, and little kept
+			whole := r.Body
+			r.Body = struct {
+				io.Reader
+				io.Closer
+			}{io.MultiReader(io.LimitReader(whole, 1<<20), after(func() { io.Copy(io.Discard, whole) }), brokenReader{}), whole}
+		}
+		return false
+	})), remote.Options{Transport: tripper(func(r *http.Request) (*http.Response, error) {
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		if err == nil && r.Method == http.MethodPatch && resp.StatusCode == http.StatusBadRequest {
+			resp.StatusCode = http.StatusServiceUnavailable // as who is in between would say
+		}
+		return resp, err
+	})})
+	if err := oras.Push(t.Context(), repo, desc, bytes.NewReader(data)); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(t.Context(), repo, desc); err != nil {
+		t.Fatal(err)
+	}
+	if patches.Load() != 4 {
+		t.Errorf("%d requests", patches.Load())
+	}
+}
+
+// after is a reader of nothing that calls it.
+type after func()
+
+func (a after) Read([]byte) (int, error) {
+	a()
+	return 0, io.EOF
 }

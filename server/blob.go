@@ -63,6 +63,7 @@ func (r *request) delete(w http.ResponseWriter, desc oras.Descriptor) error {
 	if err := r.look(func() error { return r.store.Delete(r.http.Context(), desc) }); err != nil {
 		return err
 	}
+	w.Header().Set(wire.HeaderDigest, desc.Digest.String())
 	return done(w, http.StatusAccepted)
 }
 
@@ -96,7 +97,7 @@ func stream(r *request, content io.Reader, size int64) io.ReadSeeker {
 func serveContent(w http.ResponseWriter, r *request, content io.ReadSeeker) error {
 	h := w.Header()
 	h.Set(wire.HeaderDigest, r.Digest.String())
-	h.Set("ETag", `"`+r.Digest.String()+`"`)
+	h.Set("ETag", wire.ETag(r.Digest))
 	h.Set("X-Content-Type-Options", "nosniff")
 	if h.Get("Content-Type") == "" {
 		h.Set("Content-Type", oras.MediaTypeBlob) // whatever it is, no browser shall run it
@@ -112,7 +113,9 @@ func serveContent(w http.ResponseWriter, r *request, content io.ReadSeeker) erro
 	rw := &rangeWriter{ResponseWriter: w}
 	http.ServeContent(rw, r.http, "", time.Time{}, content)
 	switch size, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64); {
-	case rw.refused:
+	case rw.refused == http.StatusPreconditionFailed:
+		return errPrecondition
+	case rw.refused != 0:
 		return errRange
 	case rw.err != nil:
 		return rw.err
@@ -122,23 +125,25 @@ func serveContent(w http.ResponseWriter, r *request, content io.ReadSeeker) erro
 	return nil
 }
 
-// A rangeWriter keeps back the text that http.ServeContent has for a range that is
-// none, and learns what became of the rest.
+// A rangeWriter keeps back what http.ServeContent answers if there is no such range,
+// or a condition does not hold, and learns what became of the rest.
 type rangeWriter struct {
 	http.ResponseWriter
-	refused bool
+	refused int   // the status
 	sent    int64 // bytes
 	err     error
 }
 
 func (w *rangeWriter) WriteHeader(status int) {
-	if w.refused = status == http.StatusRequestedRangeNotSatisfiable; !w.refused {
-		w.ResponseWriter.WriteHeader(status)
+	if status == http.StatusRequestedRangeNotSatisfiable || status == http.StatusPreconditionFailed {
+		w.refused = status
+		return
 	}
+	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *rangeWriter) Write(p []byte) (int, error) {
-	if w.refused {
+	if w.refused != 0 {
 		return len(p), nil
 	}
 	n, err := w.ResponseWriter.Write(p)

@@ -23,9 +23,12 @@ var (
 	errTooLarge = fmt.Errorf("manifests may have %d bytes at most", oras.MaxManifestSize)
 	errTooMany  = fmt.Errorf("%d tags at most may be given at once", maxTags)
 	errBusy     = errors.New("too many uploads are in progress")
+	errLogins   = errors.New("too many wrong passwords from this address; try again later")
 	errStalled  = errors.New("the request's body did not come")
 	errBroken   = errors.New("the request's body broke off")
 	errManifest = errors.New("manifest invalid")
+
+	errPrecondition = errors.New("what is there is not what If-Match or If-None-Match demand")
 )
 
 // answers says which status and which code of distribution-spec, "Error Codes",
@@ -42,14 +45,17 @@ var answers = []struct {
 	{errTooLarge, http.StatusRequestEntityTooLarge, wire.CodeSizeInvalid},
 	{errTooMany, http.StatusRequestURITooLong, wire.CodeUnsupported},
 	{errBusy, http.StatusTooManyRequests, wire.CodeTooManyRequests},
+	{errLogins, http.StatusTooManyRequests, wire.CodeTooManyRequests},
 	{errStalled, http.StatusRequestTimeout, wire.CodeSizeInvalid},
 	{errBroken, http.StatusBadRequest, wire.CodeSizeInvalid},
 	{errManifest, http.StatusBadRequest, wire.CodeManifestInvalid},
+	{errPrecondition, http.StatusPreconditionFailed, wire.CodePreconditionFailed},
 	{oras.ErrUnauthorized, http.StatusUnauthorized, wire.CodeUnauthorized},
 	{oras.ErrDenied, http.StatusForbidden, wire.CodeDenied},
 	{oras.ErrInvalid, http.StatusBadRequest, wire.CodeDigestInvalid},
 	{oras.ErrReference, http.StatusBadRequest, wire.CodeNameInvalid},
 	{oras.ErrUnsupported, http.StatusMethodNotAllowed, wire.CodeUnsupported},
+	{oras.ErrConflict, http.StatusPreconditionFailed, wire.CodePreconditionFailed},
 	{oras.ErrNotFound, http.StatusNotFound, ""},
 }
 
@@ -71,7 +77,7 @@ func (s *server) fail(w *answer, r *request, err error) {
 		s.log(r, "answer broke off", err)
 		panic(http.ErrAbortHandler) // so that nobody takes it for whole
 	}
-	status, entry := s.judge(r, err)
+	status, entries := s.judge(r, err)
 	h := w.Header()
 	for _, name := range []string{"ETag", "Cache-Control", "Accept-Ranges", wire.HeaderDigest, wire.HeaderFiltersApplied} {
 		h.Del(name)
@@ -82,19 +88,28 @@ func (s *server) fail(w *answer, r *request, err error) {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", challenge(err))
 	case http.StatusTooManyRequests:
-		h.Set("Retry-After", "1")
+		h.Set("Retry-After", retryAfter(err))
 	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge:
 		h.Set("Connection", "close")
 	case http.StatusInternalServerError, http.StatusInsufficientStorage:
 		s.log(r, "request failed", err)
 	}
-	if err := reply(w, status, "application/json", wire.ErrorBody(entry)); err != nil {
+	if err := reply(w, status, "application/json", wire.ErrorBody(entries...)); err != nil {
 		s.log(r, "answer broke off", err)
 	}
 }
 
 // judge says what the answer to r is when err came of it.
-func (s *server) judge(r *request, err error) (int, wire.Error) {
+func (s *server) judge(r *request, err error) (int, []wire.Error) {
+	var incomplete *incompleteError
+	if errors.As(err, &incomplete) {
+		return http.StatusBadRequest, incomplete.entries()
+	}
+	status, entry := s.judgeKind(r, err)
+	return status, []wire.Error{entry}
+}
+
+func (s *server) judgeKind(r *request, err error) (int, wire.Error) {
 	kind := oras.Kind(err)
 	for _, a := range answers {
 		if !errors.Is(err, a.is) && kind != a.is {

@@ -34,7 +34,9 @@ const (
 // when it changes; while it cannot be read, or is malformed, nobody gets in.
 //
 // A login that is good is known to be so for five minutes, unless the user's line
-// changes: bcrypt is slow on purpose.
+// changes: bcrypt is slow on purpose. A client (see [LimitOptions]) that sends
+// twenty wrong passwords in a row is answered with 429, and then may try ten a
+// minute; logins known to be good are not concerned.
 func Htpasswd(path string) (Authorizer, error) {
 	h, err := openHtpasswd(path)
 	if err != nil {
@@ -58,7 +60,8 @@ type htpasswd struct {
 	path    string
 	secret  [32]byte
 	compare func(hash, password []byte) error // what costs time
-	slots   chan struct{}                     // how many passwords are compared at once
+	failed  failures
+	slots   chan struct{} // how many passwords are compared at once
 
 	mu       sync.Mutex
 	file     fs.FileInfo // as it was read
@@ -69,7 +72,7 @@ type htpasswd struct {
 
 func (h *htpasswd) authorize(r *http.Request, a Access) error {
 	user, password, ok := r.BasicAuth()
-	if !ok {
+	if !ok || anonymous(r) {
 		return &Challenge{basicChallenge}
 	}
 	if err := h.refresh(); err != nil {
@@ -84,18 +87,29 @@ func (h *htpasswd) authorize(r *http.Request, a Access) error {
 	good := known && time.Now().Before(h.verified[key])
 	h.mu.Unlock()
 	if good {
+		Identify(r, user)
 		return nil
 	}
+	client := observedClient(r)
 	select {
 	case h.slots <- struct{}{}:
 		defer func() { <-h.slots }()
 	case <-r.Context().Done():
 		return r.Context().Err()
 	}
+	if wait := h.failed.wait(client); wait > 0 {
+		return &waitError{wait}
+	}
 	if err := h.compare(hash, []byte(password)); err != nil || !known {
+		h.failed.add(client)
+		if !known {
+			user = "" // it may be a password in the wrong place
+		}
+		suspect(r, user)
 		return &Challenge{basicChallenge}
 	}
 	h.remember(key)
+	Identify(r, user)
 	return nil
 }
 

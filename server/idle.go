@@ -151,6 +151,11 @@ func NewHTTPServer(addr string, h http.Handler) *http.Server {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250},
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 250,
+			SendPingTimeout:      30 * time.Second, // nothing was heard for so long: is somebody there?
+			PingTimeout:          15 * time.Second,
+			WriteByteTimeout:     time.Minute, // a connection that takes nothing is cut off, whatever its streams wait for
+		},
 	}
 }

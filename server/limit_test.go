@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/bucket"
 	"github.com/c73062ad/oras/memory"
 	"github.com/c73062ad/oras/server"
 )
@@ -362,67 +364,67 @@ func descriptors(t *testing.T) int {
 	return len(entries)
 }
 
-// TestBroken: clients that go away in the middle leave nothing behind.
+// files returns how many files there are in folder and below.
+func files(t *testing.T, folder string) (n int) {
+	t.Helper()
+	err := filepath.WalkDir(folder, func(_ string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // gone since it was listed
+			return nil
+		}
+		if err == nil && !entry.IsDir() {
+			n++
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestBroken: clients that go away in the middle leave no goroutine, descriptor or
+// file behind, but for what uploads they can go on with have received.
 func TestBroken(t *testing.T) {
-	var told log
-	temp := t.TempDir()
-	f := serve(t, memory.NewRegistry(), &server.Options{TempDir: temp, MaxUploads: 20, ErrorLog: told.logger()})
-	blob := random(1 << 20)
-	digest := f.pushBlob("team/hello", blob)
-	address := strings.TrimPrefix(f.url, "http://")
-	f.http.CloseIdleConnections()
-	goroutines, files := runtime.NumGoroutine(), descriptors(t)
-	n := 1000
-	if testing.Short() {
-		n = 100
-	}
-	var clients sync.WaitGroup
-	for i := range 8 {
-		clients.Go(func() {
-			for range n / 8 {
-				c, err := net.Dial("tcp", address)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				switch i % 4 {
-				case 0:
-					fmt.Fprintf(c, "POST /v2/team/hello/blobs/uploads/?digest=%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nabc", digest)
-				case 1:
-					fmt.Fprintf(c, "GET /v2/team/hello/blobs/%s HTTP/1.1\r\nHost: x\r\nRange: bytes=0-9,20-99999\r\n\r\n", digest)
-				case 2:
-					fmt.Fprintf(c, "PUT /v2/team/hello/manifests/v1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
-				case 3:
-					fmt.Fprint(c, "POST /v2/team/hello/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
-					resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					fmt.Fprintf(c, "PATCH %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n", resp.Header.Get("Location"))
-				}
-				c.(*net.TCPConn).SetLinger(0)
-				c.Close()
-			}
-		})
-	}
-	clients.Wait()
-	// The sessions there may be go when others come.
-	for range 20 {
-		f.begin("team/other")
-	}
-	f.http.CloseIdleConnections()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		left, err := os.ReadDir(temp)
+	t.Run("memory", func(t *testing.T) { testBroken(t, memory.NewRegistry(), t.TempDir()) })
+	t.Run("bucket", func(t *testing.T) {
+		folder := t.TempDir()
+		dir, err := bucket.OpenDir(folder)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if runtime.NumGoroutine() <= goroutines && descriptors(t) <= files+20 && len(left) <= 20 {
-			break
-		}
+		t.Cleanup(func() { dir.Close() })
+		testBroken(t, bucket.New(dir), folder)
+	})
+}
+
+// testBroken serves reg, which keeps files in folder, as the server does for it.
+func testBroken(t *testing.T, reg oras.Registry, folder string) {
+	var told log
+	f := serve(t, reg, &server.Options{TempDir: folder, MaxUploads: 20, ErrorLog: told.logger()})
+	blob := random(1 << 20)
+	digest := f.pushBlob("team/hello", blob)
+	f.pushManifest("team/hello", "v1", image("x"))
+	var goroutines, open, kept int
+	count := func() {
+		f.http.CloseIdleConnections()
+		goroutines, open, kept = runtime.NumGoroutine(), descriptors(t), files(t, folder)
+	}
+	f.want("204", "DELETE", f.begin("team/hello"), nil)
+	count()
+	goroutines0, kept0 := goroutines, kept
+	f.breakOff(80, digest) // which opens what a store opens once
+	count()
+	open0 := open
+	n := 1000
+	if testing.Short() {
+		n = 80
+	}
+	uploads := f.breakOff(n, digest)
+	deadline := time.Now().Add(30 * time.Second)
+	for count(); goroutines > goroutines0 || open > open0 || kept > kept0; count() {
+		f.cancel(uploads)
 		if time.Now().After(deadline) {
-			t.Fatalf("%d goroutines of %d, %d open files of %d, %d temporary files", runtime.NumGoroutine(), goroutines, descriptors(t), files, len(left))
+			t.Fatalf("%d goroutines of %d, %d open files of %d, %d files of %d", goroutines, goroutines0, open, open0, kept, kept0)
 		}
 		runtime.Gosched()
 	}
@@ -431,6 +433,70 @@ func TestBroken(t *testing.T) {
 	}
 	if a := f.want("200", "GET", "/v2/team/hello/blobs/"+digest, nil); !bytes.Equal(a.data, blob) {
 		t.Error("other bytes")
+	}
+	f.want("200", "GET", "/v2/team/hello/manifests/v1", nil).header(t, "ETag", etag(image("x")))
+}
+
+// breakOff makes n requests, of which digest is a blob, over connections that are
+// broken before they end, cancels the uploads they began, and returns these.
+func (f *front) breakOff(n int, digest string) (uploads []string) {
+	address := strings.TrimPrefix(f.url, "http://")
+	var mu sync.Mutex
+	var clients sync.WaitGroup
+	for i := range 8 {
+		clients.Go(func() {
+			for j := range n / 8 {
+				c, err := net.Dial("tcp", address)
+				if err != nil {
+					f.t.Error(err)
+					return
+				}
+				location := ""
+				if i >= 4 {
+					fmt.Fprint(c, "POST /v2/team/hello/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+					resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+					if err != nil {
+						f.t.Error(err)
+						return
+					}
+					location = resp.Header.Get("Location")
+					mu.Lock()
+					uploads = append(uploads, location)
+					mu.Unlock()
+				}
+				other := oras.SHA256.Digest(fmt.Append(nil, i, j))
+				switch i {
+				case 0:
+					fmt.Fprintf(c, "POST /v2/team/hello/blobs/uploads/?digest=%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nabc", other)
+				case 1:
+					fmt.Fprintf(c, "GET /v2/team/hello/blobs/%s HTTP/1.1\r\nHost: x\r\nRange: bytes=0-9,20-99999\r\n\r\n", digest)
+				case 2:
+					fmt.Fprintf(c, "PUT /v2/team/hello/manifests/v1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+				case 3:
+					fmt.Fprintf(c, "POST /v2/team/hello/blobs/uploads/?digest=%s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n", other)
+				case 4, 5:
+					fmt.Fprintf(c, "PATCH %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n", location)
+				case 6:
+					fmt.Fprintf(c, "PATCH %s HTTP/1.1\r\nHost: x\r\nContent-Range: 0-99999\r\nContent-Length: 100000\r\n\r\nabc", location)
+				case 7:
+					fmt.Fprintf(c, "PUT %s?digest=%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nabc", location, other)
+				}
+				c.(*net.TCPConn).SetLinger(0)
+				c.Close()
+			}
+		})
+	}
+	clients.Wait()
+	f.cancel(uploads)
+	return uploads
+}
+
+// cancel cancels uploads, which the server may have forgotten.
+func (f *front) cancel(uploads []string) {
+	for _, location := range uploads {
+		if a := f.do("DELETE", location, nil); a.StatusCode != 204 && a.StatusCode != 404 {
+			f.t.Fatalf("DELETE: status %d: %s", a.StatusCode, a.data)
+		}
 	}
 }
 

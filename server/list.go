@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"slices"
-
-	"github.com/opencontainers/go-digest"
 
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/internal/wire"
@@ -87,7 +84,7 @@ func link(w http.ResponseWriter, r *request, names []string) {
 	}
 	next := *r.Request
 	next.Last = names[len(names)-1]
-	w.Header().Set("Link", wire.FormatLink(next.String()))
+	w.Header().Set("Link", wire.FormatLink(r.place(&next)))
 }
 
 func replyJSON(w http.ResponseWriter, v any) error {
@@ -127,101 +124,4 @@ func before(name string) string {
 		}
 	}
 	return name
-}
-
-// referrersPage is how many referrers are on a page that says nothing else.
-const referrersPage = 1000
-
-func (s *server) listReferrers(w http.ResponseWriter, r *request) error {
-	p := referrers{n: r.n(referrersPage), size: wire.MaxListPage - 1<<10, entries: []json.RawMessage{}}
-	if r.Last != "" {
-		last, err := oras.ParseDigest(r.Last)
-		if err != nil {
-			return err
-		}
-		p.last = last.String()
-	}
-	node := oras.Descriptor{Digest: r.Digest.OCI()}
-	err := oras.Referrers(r.http.Context(), r.store, node, r.ArtifactType, p.add)
-	if err != nil && !errors.Is(err, errStop) && oras.Kind(err) != oras.ErrNotFound {
-		return err
-	}
-	if r.ArtifactType != "" {
-		w.Header().Set(wire.HeaderFiltersApplied, "artifactType")
-	}
-	if p.more {
-		link(w, r, p.digests)
-	}
-	data, err := json.Marshal(struct {
-		SchemaVersion int               `json:"schemaVersion"`
-		MediaType     string            `json:"mediaType"`
-		Manifests     []json.RawMessage `json:"manifests"`
-	}{2, oras.MediaTypeImageIndex, p.entries})
-	if err != nil {
-		return err
-	}
-	return reply(w, http.StatusOK, oras.MediaTypeImageIndex, data)
-}
-
-// referrers is a page of referrers: of those after last, in the order of their
-// digests, the first n that have room in size bytes.
-type referrers struct {
-	last    string
-	n, size int
-
-	digests  []string
-	entries  []json.RawMessage // of the same index
-	more     bool
-	shuffled bool // the store has another order, so all of them must be seen
-	previous digest.Digest
-}
-
-// add takes in what the store gives next. It ends the list when the page is full.
-func (p *referrers) add(descs []oras.Descriptor) error {
-	for _, desc := range descs {
-		p.shuffled = p.shuffled || desc.Digest < p.previous
-		p.previous = desc.Digest
-	}
-	for _, desc := range descs {
-		digest := desc.Digest.String()
-		if digest <= p.last {
-			continue
-		}
-		if err := p.insert(digest, desc); err != nil {
-			return err
-		}
-		if p.more && !p.shuffled {
-			return errStop
-		}
-	}
-	return nil
-}
-
-// insert puts an entry where it belongs, and drops the last ones if there is no
-// room for it.
-func (p *referrers) insert(digest string, desc oras.Descriptor) error {
-	i, found := slices.BinarySearch(p.digests, digest)
-	if found || p.more && i == len(p.digests) {
-		return nil
-	}
-	entry, err := json.Marshal(desc)
-	if err != nil {
-		return err
-	}
-	if len(entry) >= wire.MaxListPage-1<<10 { // alone too large for any page
-		desc.Annotations = nil
-		if entry, err = json.Marshal(desc); err != nil {
-			return err
-		}
-	}
-	p.digests = slices.Insert(p.digests, i, digest)
-	p.entries = slices.Insert(p.entries, i, json.RawMessage(entry))
-	p.size -= len(entry) + 1
-	for len(p.entries) > p.n || p.size < 0 {
-		end := len(p.entries) - 1
-		p.size += len(p.entries[end]) + 1
-		p.digests, p.entries = p.digests[:end], p.entries[:end]
-		p.more = true
-	}
-	return nil
 }

@@ -94,11 +94,14 @@ func (s *server) putManifest(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errManifest, err)
 	}
-	if err := push(r, desc, data); err != nil {
+	if err := s.checkComplete(r, m); err != nil {
+		return err
+	}
+	if err := s.push(r, desc, data, m.MediaType != ""); err != nil {
 		return err
 	}
 	h := w.Header()
-	if m.Subject != nil {
+	if m.Subject != nil && !s.opts.DisableReferrers {
 		if subject, err := oras.ParseDigest(m.Subject.Digest); err == nil {
 			h.Set(wire.HeaderSubject, subject.String())
 		}
@@ -107,25 +110,9 @@ func (s *server) putManifest(w http.ResponseWriter, r *request) error {
 		h.Add(wire.HeaderTag, tag)
 	}
 	h.Set(wire.HeaderDigest, digest.String())
-	h.Set("Location", (&wire.Request{Route: wire.Manifest, Repository: r.Repository, Digest: digest}).String())
+	h.Set("ETag", wire.ETag(digest))
+	h.Set("Location", r.place(&wire.Request{Route: wire.Manifest, Repository: r.Repository, Digest: digest}))
 	return done(w, http.StatusCreated)
-}
-
-// push stores a manifest and lets the tags of r name it.
-func push(r *request, desc oras.Descriptor, data []byte) error {
-	ctx, content := r.http.Context(), bytes.NewReader(data)
-	if r.Tag != "" {
-		return oras.PushTagged(ctx, r.store, desc, content, r.Tag)
-	}
-	if err := oras.Push(ctx, r.store, desc, content); err != nil {
-		return err
-	}
-	for _, tag := range r.Tags {
-		if err := r.store.Tag(ctx, desc, tag); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // readManifest reads the body of r, which must not be larger than a manifest may
@@ -161,18 +148,4 @@ func manifestType(contentType string, data []byte) string {
 		return ""
 	}
 	return document.MediaType
-}
-
-func (s *server) deleteManifest(w http.ResponseWriter, r *request) error {
-	if r.Tag != "" {
-		if err := r.store.Untag(r.http.Context(), r.Tag); err != nil {
-			return err
-		}
-		return done(w, http.StatusAccepted)
-	}
-	desc, err := r.resolveManifest()
-	if err != nil {
-		return err
-	}
-	return r.delete(w, desc)
 }

@@ -25,16 +25,24 @@ func TestRoutes(t *testing.T) {
 		wire.Tags:         {Repository: "team/hello"},
 		wire.Referrers:    {Repository: "team/hello", Digest: d},
 		wire.Repositories: {},
+
+		wire.Extensions:           {},
+		wire.RepositoryExtensions: {Repository: "team/hello"},
+		wire.ORASReferrers:        {Repository: "team/hello", Digest: d},
 	}
 	want := map[wire.Route]map[string]Action{
 		wire.Ping:         {"GET": "ping", "HEAD": "ping"},
 		wire.Blob:         {"GET": "pull", "HEAD": "pull", "DELETE": "delete"},
 		wire.Manifest:     {"GET": "pull", "HEAD": "pull", "PUT": "push", "DELETE": "delete"},
 		wire.Uploads:      {"POST": "push"},
-		wire.Upload:       {"GET": "push", "PATCH": "push", "PUT": "push", "DELETE": "push"},
-		wire.Tags:         {"GET": "pull"},
-		wire.Referrers:    {"GET": "pull"},
-		wire.Repositories: {"GET": "catalog"},
+		wire.Upload:       {"GET": "push", "HEAD": "push", "PATCH": "push", "PUT": "push", "DELETE": "push"},
+		wire.Tags:         {"GET": "pull", "HEAD": "pull"},
+		wire.Referrers:    {"GET": "pull", "HEAD": "pull"},
+		wire.Repositories: {"GET": "catalog", "HEAD": "catalog"},
+
+		wire.Extensions:           {"GET": "ping", "HEAD": "ping"},
+		wire.RepositoryExtensions: {"GET": "pull", "HEAD": "pull"},
+		wire.ORASReferrers:        {"GET": "pull", "HEAD": "pull"},
 	}
 	for _, row := range routes {
 		if want[row.route][row.method] != row.action {

@@ -1,27 +1,43 @@
 // Package server is the HTTP face of a registry: distribution-spec 1.1 over any
 // [oras.Registry], and what the specification's main branch adds (cancelling an
-// upload, tags with a push by digest). [New] returns an
-// [http.Handler]; who wants logs, metrics or limits wraps it.
+// upload, tags with a push by digest, the algorithm of an upload). [New] returns an
+// [http.Handler]; who wants logs, metrics or limits wraps it ([Observe], [Limit]).
 //
 // A request takes one way through the package: internal/wire reads its path, the
 // table of routes says which handler answers it and which [Action] it is, Authorize
 // is asked once, and the handler calls the store. A handler writes no error
 // itself; it returns it, and fail makes an answer of it.
 //
-// An upload is hashed by SHA-256 as it arrives; one that is committed under a
-// SHA-512 digest in chunks is read once more, since it can be known only then. The
-// parameter digest-algorithm is checked.
+// An upload is hashed as it arrives, by SHA-256 or what the parameter
+// digest-algorithm of its beginning says. One that is committed under a digest of
+// another algorithm is read once more, since it can be known only then.
 //
 // What the specification leaves open: manifests are served as they were pushed,
 // whatever Accept says. A manifest can be read as a blob too, but a blob cannot be
-// read as a manifest. What a manifest refers to need not be there. Locations and
-// Links are paths without a host.
+// read as a manifest. What a manifest refers to need not be there, unless
+// [Options].Sparse says so. Of a document that does not say itself which of two
+// media types it has, the first push decides: that it comes again under the other is
+// an error, since a digest must not have two meanings, and those who know it by the
+// first would not be asked (distribution-spec GHSA-mc8v-mgrf-8f4m). Locations and
+// Links are paths without a host, unless a trusted proxy says which.
+//
+// Ahead of the specification: a manifest's ETag is its digest in quotation marks, by
+// whichever name it is asked for, and its PUT and DELETE heed If-Match and
+// If-None-Match (RFC 9110, section 13.1): 412 if they do not hold for what the path
+// names. So of two who change a tag from the same state, one gets 412. What is asked
+// and what is written are one step where the store has [oras.TagIf], for other
+// stores among the requests that one server handles. Parameters tag= are not what
+// the path names, so no condition is about them. Extensions are listed
+// (_oci/ext/discover), and referrers under their route of the time of the ORAS
+// artifact manifest (_oras/artifacts/referrers), the youngest first.
 package server
 
 import (
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -58,6 +74,34 @@ type Options struct {
 	// moves. It needs a ResponseWriter with deadlines, as that of [http.Server].
 	IdleTimeout time.Duration
 
+	// Sparse says which repositories take a manifest though something it refers to
+	// is not there (distribution-spec, "Push"). Of the rules whose pattern matches,
+	// the first counts; where none does, such manifests are taken: mirrors of some
+	// platforms of an image are, and pushes in any order work. A subject need
+	// never be there, nor layers that are to be had elsewhere.
+	Sparse []SparseRule
+
+	// TrustedProxies are the addresses of proxies whose X-Forwarded-Proto and
+	// X-Forwarded-Host are believed: Locations and Links then have scheme and host
+	// from there, the host from Host if there is no X-Forwarded-Host. Of a list in
+	// one of them the last element counts.
+	TrustedProxies []netip.Prefix
+
+	// DisableReferrers lets the registry have no referrers API, as those of
+	// distribution-spec 1.0: clients then keep tags for it ("Referrers Tag
+	// Schema").
+	DisableReferrers bool
+
+	// MinChunk is how many bytes clients are told that a chunk of an upload should
+	// have at least, but for the last (OCI-Chunk-Min-Length); 0 is none. Smaller
+	// ones are taken all the same.
+	MinChunk int64
+
+	// Warnings are what clients are to show to their users, with each answer
+	// (distribution-spec, "Warnings"). Together they may have about 4,000 bytes;
+	// those that are more are left out.
+	Warnings []string
+
 	// ErrorLog is told the causes of answers with status 500 or 507, and of
 	// answers that broke off; nil means [slog.Default].
 	ErrorLog *slog.Logger
@@ -67,6 +111,8 @@ type server struct {
 	registry oras.Registry
 	opts     Options
 	uploads  *sessions
+	tags     locks    // of tags that are being written, for stores without oras.TagIf
+	warnings []string // headers
 }
 
 // New returns a handler that serves reg. It is safe for concurrent use, and holds
@@ -91,6 +137,14 @@ func New(reg oras.Registry, opts *Options) http.Handler {
 	if s.opts.ErrorLog == nil {
 		s.opts.ErrorLog = slog.Default()
 	}
+	room := wire.MaxWarnings
+	for _, text := range s.opts.Warnings {
+		warning := wire.FormatWarning(text)
+		if room -= len(warning); room < 0 {
+			break
+		}
+		s.warnings = append(s.warnings, warning)
+	}
 	s.uploads = newSessions(s.opts.MaxUploads, s.opts.UploadExpiry, s.opts.ErrorLog)
 	return s
 }
@@ -101,6 +155,7 @@ type request struct {
 	http  *http.Request
 	body  *body
 	store oras.Store // the repository, if the route names one
+	base  string     // what stands before paths that the client is told
 }
 
 // A handler answers one kind of request. It returns an error instead of writing
@@ -128,20 +183,34 @@ var routes = []struct {
 
 	{http.MethodPost, wire.Uploads, ActionPush, (*server).postUpload},
 	{http.MethodGet, wire.Upload, ActionPush, (*server).getUpload},
+	{http.MethodHead, wire.Upload, ActionPush, (*server).getUpload},
 	{http.MethodPatch, wire.Upload, ActionPush, (*server).patchUpload},
 	{http.MethodPut, wire.Upload, ActionPush, (*server).putUpload},
 	{http.MethodDelete, wire.Upload, ActionPush, (*server).deleteUpload},
 
 	{http.MethodGet, wire.Tags, ActionPull, (*server).listTags},
+	{http.MethodHead, wire.Tags, ActionPull, (*server).listTags},
 	{http.MethodGet, wire.Referrers, ActionPull, (*server).listReferrers},
+	{http.MethodHead, wire.Referrers, ActionPull, (*server).listReferrers},
 	{http.MethodGet, wire.Repositories, ActionCatalog, (*server).listRepositories},
+	{http.MethodHead, wire.Repositories, ActionCatalog, (*server).listRepositories},
+
+	{http.MethodGet, wire.Extensions, ActionPing, (*server).listExtensions},
+	{http.MethodHead, wire.Extensions, ActionPing, (*server).listExtensions},
+	{http.MethodGet, wire.RepositoryExtensions, ActionPull, (*server).listExtensions},
+	{http.MethodHead, wire.RepositoryExtensions, ActionPull, (*server).listExtensions},
+	{http.MethodGet, wire.ORASReferrers, ActionPull, (*server).listORASReferrers},
+	{http.MethodHead, wire.ORASReferrers, ActionPull, (*server).listORASReferrers},
 }
 
 // ServeHTTP answers one request.
 func (s *server) ServeHTTP(hw http.ResponseWriter, hr *http.Request) {
 	w, b := watch(hw, hr, s.opts.IdleTimeout)
-	r := &request{http: hr, body: b}
+	r := &request{http: hr, body: b, base: s.base(hr)}
 	w.Header().Set(wire.HeaderAPIVersion, "registry/2.0")
+	if s.warnings != nil {
+		w.Header()[wire.HeaderWarning] = slices.Clone(s.warnings)
+	}
 	if err := s.serve(w, r); err != nil {
 		s.fail(w, r, err)
 	}
@@ -150,6 +219,9 @@ func (s *server) ServeHTTP(hw http.ResponseWriter, hr *http.Request) {
 
 func (s *server) serve(w http.ResponseWriter, r *request) (err error) {
 	r.Request, err = wire.Parse(r.http.URL)
+	if s.opts.DisableReferrers && (r.Route == wire.Referrers || r.Route == wire.ORASReferrers) {
+		r.Route, err = wire.Unknown, oras.ErrNotFound
+	}
 	if r.Route == wire.Unknown {
 		return err
 	}

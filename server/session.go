@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -29,13 +30,15 @@ type sessions struct {
 // A session is one upload in one repository.
 type session struct {
 	repository string
-	used       time.Time   // of sessions.mu
-	timer      *time.Timer // forgets it
-	ids        []string    // of sessions.mu: all by which it is known
+	algorithm  oras.Algorithm // of the digest to come, as far as is known
+	used       time.Time      // of sessions.mu
+	timer      *time.Timer    // forgets it
+	ids        []string       // of sessions.mu: all by which it is known
 	busy       chan struct{}
 
 	// Of who holds busy.
 	id     string      // the one to be told
+	told   bool        // the client may know it, be it the store's
 	upload oras.Upload // nil before the first byte
 	ended  bool
 }
@@ -44,19 +47,23 @@ func newSessions(max int, expiry time.Duration, log *slog.Logger) *sessions {
 	return &sessions{max: max, expiry: expiry, log: log, byID: map[string]*session{}, all: map[*session]bool{}}
 }
 
-// begin returns a new session, to be released.
-func (ss *sessions) begin(repository string) (*session, error) {
+// begin returns a new session, to be released, for content whose digest will be by the
+// algorithm a.
+func (ss *sessions) begin(repository string, a oras.Algorithm) (*session, error) {
 	id := make([]byte, 16)
 	rand.Read(id) // never fails
-	return ss.add(&session{repository: repository, id: hex.EncodeToString(id)})
+	return ss.add(&session{repository: repository, algorithm: a, id: hex.EncodeToString(id)})
 }
 
 // add takes up s, and holds it.
 func (ss *sessions) add(s *session) (*session, error) {
 	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	if len(ss.all) >= ss.max && !ss.forgetOldest() {
-		return nil, errBusy
+	var oldest *session
+	if len(ss.all) >= ss.max {
+		if oldest = ss.dropOldest(); oldest == nil {
+			ss.mu.Unlock()
+			return nil, errBusy
+		}
 	}
 	s.busy = make(chan struct{}, 1)
 	s.busy <- struct{}{}
@@ -64,6 +71,10 @@ func (ss *sessions) add(s *session) (*session, error) {
 	s.timer = time.AfterFunc(ss.expiry, func() { ss.expire(s) })
 	ss.all[s] = true
 	ss.name(s)
+	ss.mu.Unlock()
+	if oldest != nil {
+		ss.leave(oldest)
+	}
 	return s, nil
 }
 
@@ -136,39 +147,61 @@ func (ss *sessions) drop(s *session) {
 	}
 }
 
-// forgetOldest ends the session that was left alone longest.
-func (ss *sessions) forgetOldest() bool {
+// dropOldest drops the session that was left alone longest, and returns it held, or
+// nil if there is none that nobody works on.
+func (ss *sessions) dropOldest() *session {
 	var oldest *session
 	for s := range ss.all {
 		if len(s.busy) == 0 && (oldest == nil || s.used.Before(oldest.used)) {
 			oldest = s
 		}
 	}
-	return oldest != nil && ss.forget(oldest)
+	if oldest == nil || !ss.dropIdle(oldest) {
+		return nil
+	}
+	return oldest
 }
 
-// expire ends a session that was left alone too long.
-func (ss *sessions) expire(s *session) {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	ss.forget(s) // if somebody works on it, it is not alone
-}
-
-// forget ends a session that nobody holds.
-func (ss *sessions) forget(s *session) bool {
+// dropIdle drops a session if nobody holds it, and then holds it.
+func (ss *sessions) dropIdle(s *session) bool {
 	select {
 	case s.busy <- struct{}{}:
 	default:
 		return false
 	}
-	if !s.ended {
-		ss.drop(s)
-		if s.upload != nil {
-			if err := s.upload.Close(); err != nil {
-				ss.log.Error("forgetting an upload", "repository", s.repository, "error", err)
-			}
+	if s.ended {
+		<-s.busy
+		return false
+	}
+	ss.drop(s)
+	return true
+}
+
+// expire ends a session that was left alone too long.
+func (ss *sessions) expire(s *session) {
+	ss.mu.Lock()
+	dropped := ss.dropIdle(s) // if somebody works on it, it is not alone
+	ss.mu.Unlock()
+	if dropped {
+		ss.leave(s)
+	}
+}
+
+// leave lets go of the upload of a session that was dropped, which the caller holds.
+// If its client cannot go on with it, because it went before it was told how, it is
+// aborted.
+func (ss *sessions) leave(s *session) {
+	defer func() { <-s.busy }()
+	if s.upload == nil {
+		return
+	}
+	var err error
+	if !s.told {
+		if err = s.upload.Abort(context.Background()); oras.Kind(err) == oras.ErrNotFound { // it ended elsewhere
+			err = nil
 		}
 	}
-	<-s.busy
-	return true
+	if err = errors.Join(err, s.upload.Close()); err != nil {
+		ss.log.Error("forgetting an upload", "repository", s.repository, "error", err)
+	}
 }

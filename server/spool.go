@@ -19,9 +19,9 @@ type spool struct {
 	size  int64
 }
 
-// openUpload begins an upload to store.
-func (s *server) openUpload(ctx context.Context, store oras.Store) (oras.Upload, error) {
-	u, err := oras.OpenUpload(ctx, store, "")
+// openUpload begins an upload to store, to be hashed by a as it arrives.
+func (s *server) openUpload(ctx context.Context, store oras.Store, a oras.Algorithm) (oras.Upload, error) {
+	u, err := oras.BeginUpload(ctx, store, a)
 	if oras.Kind(err) != oras.ErrUnsupported {
 		return u, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/internal/wire"
@@ -25,12 +26,15 @@ func (s *server) postUpload(w http.ResponseWriter, r *request) error {
 	case !r.Digest.IsZero():
 		return s.postBlob(w, r)
 	}
-	up, err := s.uploads.begin(r.Repository)
+	up, err := s.uploads.begin(r.Repository, r.Algorithm)
 	if err != nil {
 		return err
 	}
 	defer s.uploads.release(up)
-	up.describe(w)
+	if s.opts.MinChunk > 0 {
+		w.Header().Set(wire.HeaderChunkMinLength, strconv.FormatInt(s.opts.MinChunk, 10))
+	}
+	up.describe(w, r)
 	return done(w, http.StatusAccepted)
 }
 
@@ -43,14 +47,17 @@ func (s *server) postBlob(w http.ResponseWriter, r *request) error {
 		return created(w, r, r.Digest)
 	}
 	ctx := r.http.Context()
-	u, err := s.openUpload(ctx, r.store)
+	u, err := s.openUpload(ctx, r.store, r.Digest.Algorithm())
 	if err != nil {
 		return err
 	}
 	if _, err = u.Append(ctx, 0, r.body); err == nil {
 		err = u.Commit(ctx, r.Digest)
-	} else {
-		err = errors.Join(err, u.Abort(context.WithoutCancel(ctx)))
+	}
+	if err != nil { // nobody was told its id
+		if e := u.Abort(context.WithoutCancel(ctx)); !errors.Is(e, oras.ErrNotFound) {
+			err = errors.Join(err, e)
+		}
 	}
 	if err := errors.Join(err, u.Close()); err != nil {
 		return err
@@ -70,7 +77,7 @@ func pushBlob(r *request) error {
 // created answers that the blob d is there.
 func created(w http.ResponseWriter, r *request, d oras.Digest) error {
 	w.Header().Set(wire.HeaderDigest, d.String())
-	w.Header().Set("Location", (&wire.Request{Route: wire.Blob, Repository: r.Repository, Digest: d}).String())
+	w.Header().Set("Location", r.place(&wire.Request{Route: wire.Blob, Repository: r.Repository, Digest: d}))
 	return done(w, http.StatusCreated)
 }
 
@@ -89,7 +96,7 @@ func (s *server) session(r *request) (*session, error) {
 	if openErr != nil {
 		return nil, openErr
 	}
-	if up, err = s.uploads.add(&session{repository: r.Repository, id: r.UploadID, upload: u}); err != nil {
+	if up, err = s.uploads.add(&session{repository: r.Repository, id: r.UploadID, told: true, upload: u}); err != nil {
 		return nil, errors.Join(err, u.Close())
 	}
 	return up, nil
@@ -120,9 +127,10 @@ func (up *session) size() int64 {
 }
 
 // describe writes where the upload is and how far it has come.
-func (up *session) describe(w http.ResponseWriter) {
+func (up *session) describe(w http.ResponseWriter, r *request) {
+	up.told = up.told || r.body.err == nil // else it will hardly be read
 	h := w.Header()
-	h.Set("Location", (&wire.Request{Route: wire.Upload, Repository: up.repository, UploadID: up.id}).String())
+	h.Set("Location", r.place(&wire.Request{Route: wire.Upload, Repository: up.repository, UploadID: up.id}))
 	h.Set("Range", wire.FormatRange(0, up.size()-1))
 	h.Set(wire.HeaderUploadID, up.id)
 }
@@ -137,7 +145,7 @@ func (s *server) getUpload(w http.ResponseWriter, r *request) error {
 	if err := up.refresh(r); err != nil {
 		return err
 	}
-	up.describe(w)
+	up.describe(w, r)
 	return done(w, http.StatusNoContent)
 }
 
@@ -149,7 +157,7 @@ func (s *server) patchUpload(w http.ResponseWriter, r *request) error {
 	}
 	defer s.uploads.release(up)
 	err = s.receive(r, up)
-	up.describe(w)
+	up.describe(w, r)
 	if err != nil {
 		return err
 	}
@@ -170,11 +178,12 @@ func (s *server) receive(r *request, up *session) error {
 		return err
 	}
 	if up.upload == nil {
-		if up.upload, err = s.openUpload(ctx, r.store); err != nil {
+		if up.upload, err = s.openUpload(ctx, r.store, up.algorithm); err != nil {
 			return err
 		}
 		if id := up.upload.ID(); wire.IsUploadID(id) {
 			s.uploads.rename(up, id)
+			up.told = false
 		}
 	}
 	n, err := up.upload.Append(ctx, offset, r.body)
@@ -215,7 +224,7 @@ func (s *server) putUpload(w http.ResponseWriter, r *request) error {
 	}
 	defer s.uploads.release(up)
 	if err := s.finish(r, up); err != nil {
-		up.describe(w)
+		up.describe(w, r)
 		return err
 	}
 	return created(w, r, r.Digest)

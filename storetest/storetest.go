@@ -18,7 +18,7 @@ import (
 // Test checks that the stores which open returns keep the contract of
 // [oras.Store], one sub-test for each part of it. Each sub-test opens an empty
 // store, or several, and open registers with its t what must be done to close
-// it. Uploads are tested if the store has them.
+// it. Uploads and [oras.TagIf] are tested if the store has them.
 //
 // The sub-test Model compares random operations with a model of a store, and
 // says on failure how to repeat them. It makes a tenth of as many checks as the
@@ -40,6 +40,7 @@ func Test(t *testing.T, open func(t *testing.T) oras.Store) {
 		{"Tags", testTags},
 		{"TagsMany", testTagsMany},
 		{"Tagged", testTagged},
+		{"TagIf", testTagIf},
 		{"Predecessors", testPredecessors},
 		{"Referrers", testReferrers},
 		{"Delete", testDelete},
@@ -49,6 +50,7 @@ func Test(t *testing.T, open func(t *testing.T) oras.Store) {
 		{"UploadShared", testUploadShared},
 		{"ConcurrentPush", testConcurrentPush},
 		{"ConcurrentTag", testConcurrentTag},
+		{"ConcurrentTagIf", testConcurrentTagIf},
 		{"ConcurrentDelete", testConcurrentDelete},
 		{"ConcurrentPushDelete", testConcurrentPushDelete},
 	} {

@@ -162,6 +162,14 @@ func testTagged(s *suite) {
 	}
 	s.lists("", "v1", "v2", "v3")
 
+	several := image("several")
+	s.must(oras.PushTagged(s.Context(), s.Store, several.Descriptor, several.reader(), "v3", "v4", "v5"), "PushTagged v3 v4 v5", several.Digest)
+	for _, tag := range []string{"v3", "v4", "v5"} {
+		fetchTagged(tag, several)
+	}
+	s.must(oras.PushTagged(s.Context(), s.Store, two.Descriptor, two.reader()), "PushTagged without a tag", two.Digest)
+	s.lists("", "v1", "v2", "v3", "v4", "v5")
+
 	wrong := image("three").garbled()
 	s.want(oras.ErrInvalid, pushTagged(wrong, "v2"), "PushTagged of other bytes", wrong.Digest)
 	s.lacks(wrong)

@@ -1,13 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/c73062ad/oras"
-	"github.com/c73062ad/oras/file"
 )
 
 type attachCommand struct {
@@ -57,7 +57,7 @@ Example - Attach in the OCI image layout directory "layout-dir":
 	fs := cmd.Flags()
 	c.commonFlags.register(fs)
 	c.ttyFlags.register(fs, "progress bars")
-	c.formatFlags.register(fs)
+	c.formatFlags.registerTransfer(fs)
 	c.packFlags.register(fs)
 	c.target.register(fs, "", "")
 	c.registerDistributionSpec(fs, "")
@@ -71,6 +71,9 @@ func (c *attachCommand) parse(cmd *cobra.Command, raw string, names []string) (m
 	if c.packFlags.config != "" && c.platform.text != "" {
 		return nil, exclusive("config", "platform")
 	}
+	if err := firstError(c.checkConfig, c.checkExport); err != nil {
+		return nil, err
+	}
 	annotations, err := c.parseAnnotations()
 	if err != nil {
 		return nil, err
@@ -78,6 +81,9 @@ func (c *attachCommand) parse(cmd *cobra.Command, raw string, names []string) (m
 	if err := firstError(c.parseFormat, c.platform.parse, func() error { return c.checkPaths(names) },
 		func() error { return c.target.parse(raw) }); err != nil {
 		return nil, err
+	}
+	if c.artifactType == "" && c.packFlags.config == "" {
+		return nil, hint(errors.New("missing artifact type"), "set an artifact type via `--artifact-type`")
 	}
 	if c.reference() == "" {
 		question := ""
@@ -102,15 +108,18 @@ func (c *attachCommand) run(cmd *cobra.Command, con console, raw string, names [
 	if err != nil {
 		return err
 	}
+	con = c.formatFlags.console(con)
 	env, err := newEnvironment(con, &c.commonFlags, &c.remoteFlags)
 	if err != nil {
 		return err
 	}
-	files, err := file.New(".", nil)
+	env.transfer = c.transferFlags
+	files, created, err := c.openFiles()
 	if err != nil {
 		return err
 	}
 	defer files.Close()
+	checkTypes(env, names)
 	dst, err := c.openExisting(ctx, env)
 	if err != nil {
 		return err
@@ -124,6 +133,7 @@ func (c *attachCommand) run(cmd *cobra.Command, con console, raw string, names [
 		ArtifactType:      c.artifactType,
 		Annotations:       annotations[annotationsOfManifest],
 		ConfigAnnotations: annotations[annotationsOfConfig],
+		Created:           created,
 		Subject:           &oras.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size},
 	}
 	if c.packFlags.config != "" {
@@ -131,12 +141,21 @@ func (c *attachCommand) run(cmd *cobra.Command, con console, raw string, names [
 			return err
 		}
 	}
-	if opts.Layers, err = addFiles(ctx, files, names, annotations, out.preparing); err != nil {
+	arguments, err := c.parseFiles(names, annotations, out.preparing)
+	if err != nil {
 		return err
 	}
-	desc, err := packAndPush(ctx, files, dst, opts, &c.packFlags, nil, out)
+	s := newSender(files, &c.packFlags, out)
+	defer s.Close()
+	if !c.isLayout() {
+		s.open(dst, c.name)
+	}
+	if opts.Layers, err = s.add(ctx, arguments); err != nil {
+		return s.resumable(c.explain(env, err))
+	}
+	desc, err := s.push(ctx, dst, opts, &c.packFlags, nil)
 	if err != nil {
-		return c.explain(env, err)
+		return s.resumable(c.explain(env, err))
 	}
 	r := attachResult{*newPushResult(&c.target, desc), subject}
 	r.ReferenceAsTags = nil // what is attached has no tag

@@ -8,5 +8,6 @@ func newBlobCommand(con console) *cobra.Command {
 	return parent("blob [command]", "Blob operations",
 		newBlobFetchCommand(con),
 		newBlobPushCommand(con),
+		newBlobDeleteCommand(con),
 	)
 }

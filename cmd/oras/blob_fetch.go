@@ -13,6 +13,7 @@ import (
 type blobFetchCommand struct {
 	commonFlags
 	ttyFlags
+	transferFlags
 	target
 	pretty     bool
 	descriptor bool
@@ -46,6 +47,7 @@ Example - Fetch from the OCI image layout directory "layout-dir":
 	c.commonFlags.register(fs)
 	c.ttyFlags.register(fs, "progress bars")
 	c.target.register(fs, "", "")
+	c.transferFlags.registerRead(fs)
 	fs.BoolVar(&c.pretty, "pretty", false, "prettify JSON objects printed to stdout")
 	fs.BoolVar(&c.descriptor, "descriptor", false, "output the descriptor of the blob")
 	fs.StringVarP(&c.output, "output", "o", "", "output file `path`, use - for stdout")
@@ -67,7 +69,8 @@ func (c *blobFetchCommand) run(cmd *cobra.Command, con console, raw string) erro
 	if err != nil {
 		return err
 	}
-	src, err := c.openRead(ctx, env)
+	env.transfer = c.transferFlags
+	src, err := c.openCached(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -93,12 +96,22 @@ func (c *blobFetchCommand) fetch(ctx context.Context, con console, src store, de
 		return err
 	}
 	defer content.Close()
-	write := func(w io.Writer) error {
-		_, err := io.Copy(w, oras.NewVerifier(content, desc))
+	if c.output == "-" {
+		_, err := io.Copy(con.out, oras.NewVerifier(content, desc))
 		return err
 	}
-	if c.output == "-" {
-		return write(con.out)
+	out := newTextOutput(con, nil, &c.commonFlags, pullVerbs)
+	if c.descriptor {
+		out.status = nil
+	} else {
+		out.status.w = io.Discard // there is no status line of a blob that is fetched
 	}
-	return writeNew(c.output, write)
+	return writeNew(c.output, func(w io.Writer) error {
+		out.event(oras.Event{Kind: oras.Copying, Descriptor: desc})
+		if _, err := io.Copy(w, out.watch(content, desc)); err != nil {
+			return err
+		}
+		out.event(oras.Event{Kind: oras.Copied, Descriptor: desc})
+		return nil
+	})
 }

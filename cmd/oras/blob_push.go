@@ -15,6 +15,7 @@ import (
 type blobPushCommand struct {
 	commonFlags
 	ttyFlags
+	transferFlags
 	target
 	pretty     bool
 	descriptor bool
@@ -51,6 +52,7 @@ Example - Push into the OCI image layout directory "layout-dir":
 	c.commonFlags.register(fs)
 	c.ttyFlags.register(fs, "progress bars")
 	c.target.register(fs, "", "")
+	c.transferFlags.registerLimit(fs)
 	fs.BoolVar(&c.pretty, "pretty", false, "prettify JSON objects printed to stdout")
 	fs.BoolVar(&c.descriptor, "descriptor", false, "output the descriptor of the blob")
 	fs.StringVar(&c.mediaType, "media-type", oras.MediaTypeLayer, "specify the returned media type in the descriptor if --descriptor is used")
@@ -63,16 +65,19 @@ func (c *blobPushCommand) run(cmd *cobra.Command, con console, raw, path string)
 	if err := firstError(func() error { return c.checkStdin(path) }, func() error { return c.parse(raw) }); err != nil {
 		return err
 	}
-	if path == "-" && c.size < 0 {
-		return errors.New("`--size` must be provided if the blob is read from stdin")
-	}
-	if len(c.tags) > 0 {
+	switch {
+	case len(c.tags) > 0:
 		return hint(fmt.Errorf("%q: a blob cannot have a tag", raw), "Leave it out, or say the digest that is expected: <name>@<digest>")
+	case path == "-" && c.size < 0:
+		return errors.New("`--size` must be provided if the blob is read from stdin")
+	case path == "-" && c.digest.IsZero(): // so that nothing has to be kept before it is sent
+		return hint(errors.New("the digest must be provided if the blob is read from stdin"), "Please specify the destination in the form of <name>@<digest>")
 	}
 	env, err := newEnvironment(con, &c.commonFlags, &c.remoteFlags)
 	if err != nil {
 		return err
 	}
+	env.transfer = c.transferFlags
 	content, desc, err := c.open(ctx, con, path)
 	if err != nil {
 		return err
@@ -82,11 +87,11 @@ func (c *blobPushCommand) run(cmd *cobra.Command, con console, raw, path string)
 	if err != nil {
 		return err
 	}
-	status := newStatus(con.out, pushVerbs, c.verbose)
+	out := newTextOutput(con, nil, &c.commonFlags, pushVerbs)
 	if c.descriptor {
-		status.verbs = nil
+		out.status = nil
 	}
-	if err := c.push(ctx, dst, desc, content, status); err != nil {
+	if err := c.push(ctx, dst, desc, content, out); err != nil {
 		return c.explain(env, err)
 	}
 	if c.descriptor {
@@ -101,16 +106,10 @@ func (c *blobPushCommand) run(cmd *cobra.Command, con console, raw, path string)
 // flags and the reference say.
 func (c *blobPushCommand) open(ctx context.Context, con console, path string) (io.ReadCloser, oras.Descriptor, error) {
 	desc := oras.Descriptor{MediaType: c.mediaType, Digest: c.digest.OCI(), Size: c.size}
-	var file io.ReadSeekCloser
-	var err error
-	switch {
-	case path != "-":
-		file, err = os.Open(path)
-	case !c.digest.IsZero():
+	if path == "-" {
 		return io.NopCloser(con.stdin(ctx)), desc, nil // the push verifies it
-	default: // the digest has to be found before the push, so what arrives is kept
-		file, err = spool(con.stdin(ctx), c.size)
 	}
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, desc, err
 	}
@@ -144,48 +143,19 @@ func (c *blobPushCommand) describe(file io.ReadSeeker, desc *oras.Descriptor) er
 	return err
 }
 
-// spool keeps what r holds, size bytes and one to see that it is more, in a
-// temporary file.
-func spool(r io.Reader, size int64) (io.ReadSeekCloser, error) {
-	file, err := os.CreateTemp("", "oras-blob-*")
-	if err != nil {
-		return nil, err
-	}
-	os.Remove(file.Name()) // where open files can be removed; else Close does
-	kept := &spooled{file}
-	_, err = io.Copy(file, io.LimitReader(r, size+1))
-	if err == nil {
-		_, err = file.Seek(0, io.SeekStart)
-	}
-	if err != nil {
-		kept.Close()
-		return nil, err
-	}
-	return kept, nil
-}
-
-// A spooled file goes when it is closed.
-type spooled struct{ *os.File }
-
-func (s *spooled) Close() error {
-	err := s.File.Close()
-	os.Remove(s.Name())
-	return err
-}
-
-func (c *blobPushCommand) push(ctx context.Context, dst store, desc oras.Descriptor, content io.Reader, status *status) error {
+func (c *blobPushCommand) push(ctx context.Context, dst store, desc oras.Descriptor, content io.Reader, out *textOutput) error {
 	exists, err := dst.Exists(ctx, desc)
 	if err != nil {
 		return err
 	}
 	if exists {
-		status.event(oras.Event{Kind: oras.Exists, Descriptor: desc})
+		out.event(oras.Event{Kind: oras.Exists, Descriptor: desc})
 		return nil
 	}
-	status.event(oras.Event{Kind: oras.Copying, Descriptor: desc})
-	if err := oras.Push(ctx, dst, desc, content); err != nil {
+	out.event(oras.Event{Kind: oras.Copying, Descriptor: desc})
+	if err := oras.Push(ctx, dst, desc, out.watch(content, desc)); err != nil {
 		return err
 	}
-	status.event(oras.Event{Kind: oras.Copied, Descriptor: desc})
+	out.event(oras.Event{Kind: oras.Copied, Descriptor: desc})
 	return nil
 }

@@ -24,7 +24,8 @@ type environment struct {
 	con   console
 	trace *tracer // nil without --debug
 
-	accept []string // media types of manifests asked for; nil are all that are known
+	accept   []string // media types of manifests asked for; nil are all that are known
+	transfer transferFlags
 
 	warned sync.Map // warnings that were printed
 }
@@ -34,9 +35,12 @@ type environment struct {
 func newEnvironment(con console, common *commonFlags, remotes ...*remoteFlags) (*environment, error) {
 	e := &environment{con: con}
 	if common.debug {
-		e.trace = &tracer{w: con.err}
+		e.trace = &tracer{w: con.err, names: map[string]string{}}
 	}
 	for _, f := range remotes {
+		if e.trace != nil {
+			f.nameHeaders(e.trace.names)
+		}
 		if err := f.readStdin(con); err != nil {
 			return nil, err
 		}
@@ -81,7 +85,9 @@ func (e *environment) registry(f *remoteFlags, host string) (*remote.Registry, e
 		UserAgent: "oras/" + version,
 		Accept:    e.accept,
 		Warn:      e.warn,
+		LockDir:   cacheDir("locks"),
 	}
+	e.transfer.set(opts)
 	for _, h := range f.headers {
 		name, value, _ := strings.Cut(h, ":")
 		opts.Header.Add(strings.TrimSpace(name), value)
@@ -109,6 +115,15 @@ func (e *environment) repository(ctx context.Context, f *remoteFlags, ref oras.R
 		return nil, err
 	}
 	return r.Repository(ctx, ref.Repository)
+}
+
+// nameHeaders adds what the user calls the headers that are added.
+func (f *remoteFlags) nameHeaders(names map[string]string) {
+	for _, h := range f.headers {
+		name, _, _ := strings.Cut(h, ":")
+		name = strings.TrimSpace(name)
+		names[http.CanonicalHeaderKey(name)] = name
+	}
 }
 
 // transport returns what requests are sent through, below the login: the
@@ -201,8 +216,9 @@ func (e *environment) openConfig(f *remoteFlags) (*auth.Config, error) {
 	return config, nil
 }
 
-// explain makes errors about the login say where the login was looked for.
-func (e *environment) explain(f *remoteFlags, err error) error {
+// explain makes errors about the login at host say where the login was looked for,
+// and how to log in.
+func (e *environment) explain(f *remoteFlags, host string, err error) error {
 	if !errors.Is(err, auth.ErrNoCredential) {
 		return err
 	}
@@ -210,5 +226,9 @@ func (e *environment) explain(f *remoteFlags, err error) error {
 	if config, e := e.openConfig(f); e == nil {
 		where = fmt.Sprintf(" at %q", config.Path())
 	}
-	return hint(auth.ErrNoCredential, "Please check whether the registry credential stored in the authentication file%s is correct", where)
+	login := "oras login " + host
+	if f.config != "" {
+		login += " --registry-config " + f.config
+	}
+	return hint(auth.ErrNoCredential, "Please check whether the registry credential stored in the authentication file%s is correct\nIf there is none yet, log in: %s", where, login)
 }

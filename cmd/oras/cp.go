@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +15,8 @@ import (
 type copyCommand struct {
 	commonFlags
 	ttyFlags
+	formatFlags
+	transferFlags
 	from, to    target
 	platform    platformFlag
 	recursive   bool
@@ -63,6 +66,8 @@ Example - Copy between registries that list referrers in different ways:
 	c.platform.register(fs, "platform", "request platform")
 	fs.BoolVarP(&c.recursive, "recursive", "r", false, "[Preview] recursively copy the artifact and its referrer artifacts")
 	fs.IntVar(&c.concurrency, "concurrency", 3, "concurrency level")
+	c.registerFormat(fs, formatNDJSON, formatText)
+	c.registerRead(fs)
 	fs.StringArrayVar(&c.resolve, "resolve", nil, "base DNS rules formatted in `host:port:address[:address_port]` for --from-resolve and --to-resolve")
 	return cmd
 }
@@ -70,31 +75,43 @@ Example - Copy between registries that list referrers in different ways:
 func (c *copyCommand) run(cmd *cobra.Command, con console, from, to string) error {
 	ctx := cmd.Context()
 	c.from.baseResolve, c.to.baseResolve = c.resolve, c.resolve
-	if err := firstError(c.platform.parse,
+	if err := firstError(c.parseFormat, c.platform.parse,
 		func() error { return c.from.parse(from) },
 		func() error { return c.to.parse(to) }); err != nil {
 		return err
 	}
 	// An image layout with one image in it needs no tag.
-	if c.from.reference() == "" && !c.from.isLayout() {
-		return noReference(cmd, from, "")
+	if c.from.reference() != "" || !c.from.isLayout() {
+		if err := c.from.requireOne(cmd, from); err != nil {
+			return err
+		}
 	}
+	con = c.console(con)
 	env, err := newEnvironment(con, &c.commonFlags, &c.from.remoteFlags, &c.to.remoteFlags)
 	if err != nil {
 		return err
 	}
+	env.transfer = c.transferFlags
 	src, err := c.from.openRead(ctx, env)
 	if err != nil {
 		return err
 	}
-	desc, err := c.copy(ctx, env, src, newTextOutput(con, nil, &c.commonFlags, copyVerbs))
+	out := newTextOutput(con, &c.formatFlags, &c.commonFlags, copyVerbs)
+	desc, err := c.copy(ctx, env, src, out)
+	if err != nil && c.from.reference() == "" && errors.Is(err, oras.ErrReference) { // there is more than one image
+		return &usageError{
+			err:   fmt.Errorf("%q: no tag or digest specified", from),
+			usage: usageLine(cmd),
+			hint:  strings.TrimPrefix(err.Error(), oras.ErrReference.Error()+": "),
+		}
+	}
 	if err != nil {
-		return c.explain(env, err)
+		return resumable(c.explain(env, err), out.hasArrived(), resumesBehind)
 	}
 	if !c.from.digest.IsZero() && c.from.digest.OCI() != desc.Digest { // a platform was chosen
 		c.from.raw = c.from.at(desc)
 	}
-	return (&copyResult{&c.from, &c.to, string(desc.Digest)}).text(con.out)
+	return c.formatFlags.write(con.out, newCopyResult(c, desc))
 }
 
 func (c *copyCommand) copy(ctx context.Context, env *environment, src store, out *textOutput) (oras.Descriptor, error) {
@@ -130,6 +147,8 @@ func (c *copyCommand) find(ctx context.Context, src store) (oras.Descriptor, err
 	reference := c.from.reference()
 	desc, err := resolve(ctx, src, reference, c.platform.platform)
 	switch {
+	case reference == "" && errors.Is(err, oras.ErrReference):
+		return desc, err
 	case err != nil && (c.recursive || len(c.to.tags) == 0):
 		if reference == "" {
 			reference = c.from.raw
@@ -163,13 +182,26 @@ func (c *copyCommand) explain(env *environment, err error) error {
 
 // copyResult is what cp prints.
 type copyResult struct {
+	Reference       string   `json:"reference"`
+	Source          string   `json:"source"`
+	MediaType       string   `json:"mediaType"`
+	Digest          string   `json:"digest"`
+	Size            int64    `json:"size"`
+	ReferenceAsTags []string `json:"referenceAsTags"`
+
 	from, to *target
-	digest   string
+}
+
+func newCopyResult(c *copyCommand, desc oras.Descriptor) *copyResult {
+	return &copyResult{
+		Reference: c.to.at(desc), Source: c.from.at(desc), MediaType: desc.MediaType, Digest: string(desc.Digest), Size: desc.Size,
+		ReferenceAsTags: c.to.withTags(), from: &c.from, to: &c.to,
+	}
 }
 
 func (r *copyResult) text(w io.Writer) error {
 	fmt.Fprintln(w, "Copied", r.from, "=>", r.to)
 	writeTagged(w, r.to)
-	_, err := fmt.Fprintln(w, "Digest:", r.digest)
+	_, err := fmt.Fprintln(w, "Digest:", r.Digest)
 	return err
 }

@@ -99,7 +99,7 @@ func (c *discoverCommand) run(cmd *cobra.Command, con console, raw string) error
 	} else if c.formatFlags.value == formatTable.name {
 		fmt.Fprintf(con.err, "Format %q is deprecated and will be removed in a future release.\n", formatTable.name)
 	}
-	if err := c.requireReference(cmd, raw); err != nil {
+	if err := c.requireOne(cmd, raw); err != nil {
 		return err
 	}
 	env, err := newEnvironment(con, &c.commonFlags, &c.remoteFlags)
@@ -117,6 +117,7 @@ func (c *discoverCommand) run(cmd *cobra.Command, con console, raw string) error
 	if old {
 		r.References = r.Referrers
 	}
+	r.coloured = con.terminal().coloured()
 	return c.formatFlags.write(con.out, r)
 }
 
@@ -209,29 +210,38 @@ type discoverResult struct {
 	discovered
 	References []discovered `json:"references,omitzero"` // what scripts of the first versions read
 
-	command *discoverCommand
+	command  *discoverCommand
+	coloured bool
 }
 
 func (r *discoverResult) text(w io.Writer) error {
 	if r.command.formatFlags.value == formatTable.name {
 		return r.table(w)
 	}
-	root := &tree{label: r.Reference}
+	root := &tree{label: r.Reference, colour: r.colour(brightGreen)}
 	r.grow(root, r.Referrers)
 	return root.print(w)
 }
 
 func (r *discoverResult) grow(parent *tree, referrers []discovered) {
 	for _, d := range referrers {
-		node := parent.child(unknownIfEmpty(d.ArtifactType)).child(d.Digest)
+		node := parent.child(unknownIfEmpty(d.ArtifactType), r.colour(brightYellow)).child(d.Digest, r.colour(brightGreen))
 		if r.command.verbose && len(d.Annotations) > 0 {
-			annotations := node.child("[annotations]")
+			annotations := node.child("[annotations]", r.colour(brightCyan))
 			for _, key := range slices.Sorted(maps.Keys(d.Annotations)) {
-				annotations.child(yamlPair(key, d.Annotations[key]))
+				annotations.child(yamlPair(key, d.Annotations[key]), "")
 			}
 		}
 		r.grow(node, d.Referrers)
 	}
+}
+
+// colour returns c where there are colours.
+func (r *discoverResult) colour(c colour) colour {
+	if !r.coloured {
+		return ""
+	}
+	return c
 }
 
 func unknownIfEmpty(artifactType string) string {

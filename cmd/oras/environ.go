@@ -3,11 +3,29 @@ package main
 import (
 	"fmt"
 	"os"
-	"strings"
+	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
+
+// sourceDateEpoch returns the time that SOURCE_DATE_EPOCH sets for all that is made
+// (reproducible-builds.org/specs/source-date-epoch); the zero time if it is not
+// set.
+func sourceDateEpoch() (time.Time, error) {
+	const name = "SOURCE_DATE_EPOCH"
+	text := os.Getenv(name)
+	if text == "" {
+		return time.Time{}, nil
+	}
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	at := time.Unix(seconds, 0).UTC()
+	if err != nil || seconds < 0 || at.Year() > 9999 {
+		return time.Time{}, fmt.Errorf("environment variable %s: %q is not a number of seconds since 1970", name, text)
+	}
+	return at, nil
+}
 
 // setFromEnvironment gives each flag that is not on the command line the value of
 // the environment variable ORAS_<FLAG>, if there is one: ORAS_CA_FILE for
@@ -15,17 +33,28 @@ import (
 func setFromEnvironment(cmd *cobra.Command) (err error) {
 	fs := cmd.Flags()
 	fs.VisitAll(func(f *pflag.Flag) {
-		if f.Changed || f.Name == "help" || f.Hidden || err != nil {
+		if f.Changed || !settable(f) || err != nil {
 			return
 		}
-		name := "ORAS_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		name := flagVariable(f.Name)
 		value, ok := os.LookupEnv(name)
 		if !ok || value == "" {
 			return
 		}
 		if e := fs.Set(f.Name, value); e != nil {
-			err = fmt.Errorf("environment variable %s: %w", name, e)
+			err = fmt.Errorf("environment variable %s: %w", name, badValue(e))
+			return
 		}
+		err = fs.SetAnnotation(f.Name, environmentAnnotation, []string{name})
 	})
 	return err
+}
+
+// environmentAnnotation is what a flag has whose value is that of an environment
+// variable.
+const environmentAnnotation = "oras_environment"
+
+func fromEnvironment(f *pflag.Flag) bool {
+	_, ok := f.Annotations[environmentAnnotation]
+	return ok
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"unicode"
 
@@ -67,6 +68,10 @@ func explain(cmd *cobra.Command, err error) string {
 	} else if way := wayOut(err); way != "" {
 		lines = append(lines, way)
 	}
+	var resumed *resumableError
+	if errors.As(err, &resumed) && resumed.hint == resumesInContent && oras.Kind(err) == nil && refusal(err) == nil {
+		lines = append(lines, resumed.hint) // the network's fault
+	}
 	return strings.Join(lines, "\n")
 }
 
@@ -95,10 +100,14 @@ func wayOut(err error) string {
 		return "Use --output to pull into another directory, or leave out --keep-old-files to replace what is there"
 	case errors.Is(err, archive.ErrTooLarge):
 		return "If you trust the content producer, raise the limit with --unpack-ratio or --unpack-size"
+	case errors.Is(err, auth.ErrNoHelper):
+		return "Install it, or take it out of the registry config to keep logins in that file"
 	case errors.As(err, new(*auth.RealmError)):
 		return "If that host is the registry's own token service, name it in the environment variable ORAS_ALLOW_REALMS"
 	case errors.Is(err, oras.ErrUnauthorized) && refusal(err) != nil:
 		return `The registry did not accept the login: check user name and password, or log in with "oras login"`
+	case answeredPlain(err):
+		return "If the registry speaks TLS, use --plain-http=false"
 	case says("server gave HTTP response to HTTPS client"):
 		return "The registry speaks plain HTTP: use --plain-http if that is what you expect"
 	case says("certificate signed by unknown authority"):
@@ -109,6 +118,13 @@ func wayOut(err error) string {
 		return "Nothing listens there: check the registry's name and port, and that it is running"
 	}
 	return ""
+}
+
+// answeredPlain reports whether a registry that was spoken to without TLS does not
+// know what it is asked, as one that expects TLS does not.
+func answeredPlain(err error) bool {
+	var answer *remote.Error
+	return errors.As(err, &answer) && answer.StatusCode == http.StatusBadRequest && len(answer.Reasons) == 0 && strings.HasPrefix(answer.URL, "http://")
 }
 
 // printable returns text as a terminal may be shown it: control characters other

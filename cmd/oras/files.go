@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -22,15 +25,19 @@ type packFlags struct {
 	exportManifest string
 	anyPath        bool
 	concurrency    int
+	compression    compressionFlag
+	transferFlags
 }
 
-func (f *packFlags) register(fs *pflag.FlagSet) {
-	f.annotationFlags.register(fs)
-	fs.StringVar(&f.artifactType, "artifact-type", "", "artifact type")
-	fs.StringVar(&f.config, "config", "", "`path` of image config file")
-	fs.StringVar(&f.exportManifest, "export-manifest", "", "`path` of the pushed manifest")
-	fs.BoolVar(&f.anyPath, "disable-path-validation", false, "skip path validation")
-	fs.IntVar(&f.concurrency, "concurrency", 5, "concurrency level")
+func (f *packFlags) register(flags *pflag.FlagSet) {
+	f.annotationFlags.register(flags)
+	flags.StringVar(&f.artifactType, "artifact-type", "", "artifact type")
+	flags.StringVar(&f.config, "config", "", "`path` of image config file")
+	flags.StringVar(&f.exportManifest, "export-manifest", "", "`path` of the pushed manifest")
+	flags.BoolVar(&f.anyPath, "disable-path-validation", false, "skip path validation")
+	flags.IntVar(&f.concurrency, "concurrency", 5, "concurrency level")
+	f.compression.register(flags)
+	f.registerLimit(flags)
 }
 
 // checkPaths refuses absolute paths, which would become the files' names.
@@ -54,6 +61,59 @@ func (f *packFlags) checkPaths(files []string) error {
 	return nil
 }
 
+// checkConfig checks --config, the file aside.
+func (f *packFlags) checkConfig() error {
+	if f.config == "" {
+		return nil
+	}
+	_, mediaType, err := parseFile(f.config, oras.MediaTypeUnknownConfig)
+	if err != nil {
+		return err
+	}
+	if err := oras.CheckMediaType(mediaType); err != nil {
+		return fmt.Errorf("--config %s: %w", f.config, err)
+	}
+	return nil
+}
+
+// checkExport checks --export-manifest before anything is pushed: there must be a
+// directory for the file.
+func (f *packFlags) checkExport() error {
+	if f.exportManifest == "" {
+		return nil
+	}
+	info, err := os.Stat(filepath.Dir(f.exportManifest))
+	if err == nil && !info.IsDir() {
+		err = syscall.ENOTDIR
+	}
+	if err != nil {
+		return fmt.Errorf("--export-manifest %s: %w", f.exportManifest, cause(err))
+	}
+	return nil
+}
+
+// checkTypes warns of media types of files that are none. Registries take them, and
+// there are scripts that have them.
+func checkTypes(env *environment, files []string) {
+	for _, ref := range files {
+		path, mediaType, err := parseFile(ref, "")
+		if err == nil && mediaType != "" && oras.CheckMediaType(mediaType) != nil {
+			env.warn(fmt.Sprintf("%s: %q is not of the form that media types have, type/subtype", path, mediaType))
+		}
+	}
+}
+
+// openFiles opens the store of the files to push. What is made has the time of
+// SOURCE_DATE_EPOCH, which is returned.
+func (f *packFlags) openFiles() (*file.Store, time.Time, error) {
+	at, err := sourceDateEpoch()
+	if err != nil {
+		return nil, at, err
+	}
+	files, err := file.New(".", &file.Options{ModTime: at, Compression: f.compression.method, Level: f.compression.level})
+	return files, at, err
+}
+
 // parseFile splits path[:mediaType]. What is behind the last colon is the type;
 // nothing there means the standard one.
 func parseFile(ref, standard string) (path, mediaType string, err error) {
@@ -68,33 +128,6 @@ func parseFile(ref, standard string) (path, mediaType string, err error) {
 		return "", "", fmt.Errorf("found empty file path in %q", ref)
 	}
 	return path, mediaType, nil
-}
-
-// addFiles adds files, in the form path[:mediaType], to the store and returns
-// their descriptors, annotated. prepare is told the name of each.
-func addFiles(ctx context.Context, s *file.Store, files []string, annotations map[string]map[string]string, prepare func(name string)) ([]oras.Descriptor, error) {
-	var descs []oras.Descriptor
-	for _, ref := range files {
-		path, mediaType, err := parseFile(ref, "")
-		if err != nil {
-			return nil, err
-		}
-		name := filepath.Clean(path)
-		if !filepath.IsAbs(name) {
-			name = filepath.ToSlash(name)
-		}
-		prepare(name)
-		desc, err := s.Add(ctx, name, path, mediaType)
-		if err != nil {
-			return nil, err
-		}
-		desc.Annotations = merge(annotations[path], desc.Annotations)
-		if path != name {
-			desc.Annotations = merge(annotations[name], desc.Annotations)
-		}
-		descs = append(descs, desc)
-	}
-	return descs, nil
 }
 
 // addConfig adds the config file ref, in the form path[:mediaType].

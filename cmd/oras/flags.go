@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,24 @@ import (
 
 // A flag group is a struct with a method register. Commands have those they need
 // as fields.
+
+// badValue returns err, of a flag's value, without the names of functions that
+// parse numbers.
+func badValue(err error) error {
+	var flag *pflag.InvalidValueError
+	var number *strconv.NumError
+	if !errors.As(err, &flag) || !errors.As(err, &number) {
+		return err
+	}
+	reason := "not a whole number"
+	switch {
+	case number.Func == "ParseBool":
+		reason = "neither true nor false"
+	case errors.Is(number, strconv.ErrRange):
+		reason = "out of range"
+	}
+	return errors.New(strings.Replace(err.Error(), number.Error(), reason, 1))
+}
 
 // commonFlags are on all commands that do something.
 type commonFlags struct {
@@ -40,13 +59,12 @@ func noteDeprecated(cmd *cobra.Command) {
 	}
 }
 
-// ttyFlags are on commands that show progress or colours.
-type ttyFlags struct {
-	noTTY bool
-}
+// ttyFlags are on commands that show progress or colours; what they say is for the
+// terminal.
+type ttyFlags struct{}
 
-func (f *ttyFlags) register(fs *pflag.FlagSet, what string) {
-	fs.BoolVar(&f.noTTY, "no-tty", false, "[Preview] disable "+what)
+func (*ttyFlags) register(fs *pflag.FlagSet, what string) {
+	fs.Bool("no-tty", false, "[Preview] disable "+what)
 }
 
 // remoteFlags say how a registry is reached and with which login.
@@ -57,6 +75,7 @@ type remoteFlags struct {
 	passwordStdin, identityTokenStdin bool
 	plainHTTP                         bool
 	plainHTTPSet                      func() bool
+	fromEnvironment                   func(flag string) bool // it was not on the command line
 	insecure                          bool
 	caFile, certFile, keyFile         string
 	config                            string
@@ -88,6 +107,7 @@ func (f *remoteFlags) register(fs *pflag.FlagSet, prefix, side string) {
 	}
 	fs.BoolVar(&f.plainHTTP, name("plain-http"), false, "allow insecure connections to "+side+"registry without SSL check")
 	f.plainHTTPSet = func() bool { return fs.Changed(name("plain-http")) }
+	f.fromEnvironment = func(flag string) bool { return fromEnvironment(fs.Lookup(name(flag))) }
 	fs.BoolVar(&f.insecure, name("insecure"), false, "allow connections to "+side+"SSL registry without certs")
 	remote := "remote " + side + "registry"
 	fs.StringVar(&f.caFile, name("ca-file"), "", "server certificate authority file for the "+remote)
@@ -136,10 +156,10 @@ func (f *remoteFlags) check() error {
 // readStdin reads what the flags say comes from standard input, and warns of
 // secrets that others can see and that could come from there instead.
 func (f *remoteFlags) readStdin(con console) error {
-	if f.password != "" && f.prefix == "" {
+	if f.password != "" && f.prefix == "" && !f.fromEnvironment("password") {
 		fmt.Fprintln(con.err, "WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
 	}
-	if f.identityToken != "" && f.prefix == "" {
+	if f.identityToken != "" && f.prefix == "" && !f.fromEnvironment("identity-token") {
 		fmt.Fprintln(con.err, "WARNING! Using --identity-token via the CLI is insecure. Use --identity-token-stdin.")
 	}
 	if !f.passwordStdin && !f.identityTokenStdin {

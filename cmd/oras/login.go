@@ -55,7 +55,7 @@ func (c *loginCommand) run(cmd *cobra.Command, con console, host string) error {
 		return err
 	}
 	if err := oras.CheckRegistry(host); err != nil {
-		return hint(err, "Please name the registry alone, in the form of <host>[:<port>]")
+		return hint(err, "Please name the registry alone, in the form of <host>[:<port>]%s", withoutScheme(host))
 	}
 	env, err := newEnvironment(con, &c.commonFlags, &c.remoteFlags)
 	if err != nil {
@@ -98,6 +98,7 @@ func (c *loginCommand) ask(ctx context.Context, con console) (err error) {
 			if c.username, err = p.line("Username: "); err != nil {
 				return err
 			}
+			c.username = strings.TrimSpace(c.username)
 		}
 		token = c.username == ""
 		if token {

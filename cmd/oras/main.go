@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,10 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], console{os.Stdin, os.Stdout, os.Stderr}))
+	con, restore := onTerminal(console{os.Stdin, os.Stdout, os.Stderr})
+	status := run(ctx, os.Args[1:], con)
+	restore()
+	os.Exit(status)
 }
 
 // A console is what a command reads and writes: results go to out, everything
@@ -33,9 +37,16 @@ type console struct {
 func run(ctx context.Context, args []string, con console) int {
 	root := newRootCommand(con)
 	root.SetArgs(args)
-	cmd, err := root.ExecuteContextC(ctx)
+	opening, closeAll := withOpened(ctx)
+	cmd, err := root.ExecuteContextC(opening)
+	err = cmp.Or(err, closeAll(), con.terminal().hide())
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		var resumed *resumableError
+		goesOn := errors.As(err, &resumed)
 		err = context.Cause(ctx) // the signal
+		if goesOn {
+			err = hint(err, "%s", resumed.hint)
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(con.err, explain(cmd, err))

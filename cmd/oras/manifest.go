@@ -11,6 +11,8 @@ func newManifestCommand(con console) *cobra.Command {
 		newManifestFetchCommand(con),
 		newManifestFetchConfigCommand(con),
 		newManifestPushCommand(con),
+		newManifestDeleteCommand(con),
+		newManifestIndexCommand(con),
 	)
 }
 

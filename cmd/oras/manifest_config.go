@@ -57,14 +57,14 @@ func (c *fetchConfigCommand) run(cmd *cobra.Command, con console, raw string) er
 	if c.output == "-" && c.descriptor {
 		return errors.New("`--output -` cannot be used with `--descriptor` at the same time")
 	}
-	if err := firstError(c.platform.parse, func() error { return c.requireReference(cmd, raw) }); err != nil {
+	if err := firstError(c.platform.parse, func() error { return c.requireOne(cmd, raw) }); err != nil {
 		return err
 	}
 	env, err := newEnvironment(con, &c.commonFlags, &c.remoteFlags)
 	if err != nil {
 		return err
 	}
-	src, err := c.openRead(ctx, env)
+	src, err := c.openCached(ctx, env)
 	if err != nil {
 		return err
 	}

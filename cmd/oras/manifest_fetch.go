@@ -86,7 +86,7 @@ func (c *manifestFetchCommand) check(cmd *cobra.Command, raw string) error {
 	case len(c.mediaTypes) > 0 && c.isLayout():
 		return errors.New("`--media-type` cannot be used with `--oci-layout` at the same time")
 	}
-	return firstError(c.parseFormat, c.platform.parse, func() error { return c.requireReference(cmd, raw) })
+	return firstError(c.parseFormat, c.platform.parse, func() error { return c.requireOne(cmd, raw) })
 }
 
 func (c *manifestFetchCommand) run(cmd *cobra.Command, con console, raw string) error {
@@ -99,7 +99,7 @@ func (c *manifestFetchCommand) run(cmd *cobra.Command, con console, raw string) 
 		return err
 	}
 	env.accept = c.mediaTypes
-	src, err := c.openRead(ctx, env)
+	src, err := c.openCached(ctx, env)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,12 @@ var (
 	formatText     = format{"text", "Print in text format"}
 	formatJSON     = format{"json", "Print in JSON format"}
 	formatTemplate = format{"go-template", "Print output using the given Go template"}
+	formatNDJSON   = format{"ndjson", "Print what happens, and in the end the result, as JSON, an object a line"}
 )
+
+// formatsAnnotation is what of --format holds its values, for shells that complete
+// them.
+const formatsAnnotation = "oras_formats"
 
 // formatFlags are --format and --template.
 type formatFlags struct {
@@ -38,6 +43,7 @@ type formatFlags struct {
 	template string
 	formats  []format
 	standard string
+	lines    *eventLines // where those are asked for; see console
 }
 
 // register registers the flags; formats are those offered, in the order of help,
@@ -46,7 +52,22 @@ func (f *formatFlags) register(fs *pflag.FlagSet, formats ...format) {
 	if len(formats) == 0 {
 		formats = []format{formatJSON, formatTemplate, formatText}
 	}
+	f.registerFormat(fs, formats...)
+	fs.StringVar(&f.template, "template", "", "[Experimental] template string used to format output")
+}
+
+// registerTransfer registers the flags of commands that transfer content.
+func (f *formatFlags) registerTransfer(fs *pflag.FlagSet) {
+	f.register(fs, formatJSON, formatNDJSON, formatTemplate, formatText)
+}
+
+// registerFormat registers --format alone.
+func (f *formatFlags) registerFormat(fs *pflag.FlagSet, formats ...format) {
 	f.formats = formats
+	var names []string
+	for _, o := range formats {
+		names = append(names, o.name)
+	}
 	f.standard = formats[len(formats)-1].name
 	width := 0
 	for _, o := range formats {
@@ -59,7 +80,7 @@ func (f *formatFlags) register(fs *pflag.FlagSet, formats ...format) {
 	}
 	fmt.Fprintf(&usage, " (default %q)", f.standard)
 	fs.StringVar(&f.value, "format", "", usage.String())
-	fs.StringVar(&f.template, "template", "", "[Experimental] template string used to format output")
+	fs.Lookup("format").Annotations = map[string][]string{formatsAnnotation: names}
 }
 
 // parse checks the flags.
@@ -99,8 +120,21 @@ func (f *formatFlags) machine() bool {
 	return f.value == formatJSON.name || f.value == formatTemplate.name
 }
 
+// console returns con as a command is to use it: where lines of JSON are asked for
+// they, and nothing else, go to its output.
+func (f *formatFlags) console(con console) console {
+	if f.value == formatNDJSON.name {
+		f.lines = newEventLines(con.out)
+		con.out = io.Discard
+	}
+	return con
+}
+
 // write prints r as the flags say.
 func (f *formatFlags) write(w io.Writer, r result) error {
+	if f.lines != nil {
+		return f.lines.result(r)
+	}
 	switch f.value {
 	case formatJSON.name:
 		return writeJSON(w, r)

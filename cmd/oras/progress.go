@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -15,9 +17,11 @@ import (
 type verbs map[oras.EventKind]string
 
 var (
-	pushVerbs = verbs{oras.Copying: "Uploading", oras.Copied: "Uploaded", oras.Exists: "Exists", oras.Skipped: "Exists", oras.Mounted: "Mounted"}
-	pullVerbs = verbs{oras.Reading: "Downloading", oras.Read: "Processing", oras.Copying: "Downloading", oras.Copied: "Downloaded", oras.Restored: "Restored", oras.Skipped: "Skipped", oras.Exists: "Skipped"}
-	copyVerbs = verbs{oras.Copying: "Copying", oras.Copied: "Copied", oras.Exists: "Exists", oras.Skipped: "Skipped", oras.Mounted: "Mounted"}
+	pushVerbs    = verbs{oras.Copying: "Uploading", oras.Copied: "Uploaded", oras.Exists: "Exists", oras.Skipped: "Exists", oras.Mounted: "Mounted"}
+	pullVerbs    = verbs{oras.Reading: "Downloading", oras.Read: "Processing", oras.Copying: "Downloading", oras.Copied: "Downloaded", oras.Restored: "Restored", oras.Skipped: "Skipped", oras.Exists: "Skipped"}
+	copyVerbs    = verbs{oras.Copying: "Copying", oras.Copied: "Copied", oras.Exists: "Exists", oras.Skipped: "Skipped", oras.Mounted: "Mounted"}
+	backupVerbs  = verbs{oras.Copying: "Pulling", oras.Copied: "Pulled", oras.Exists: "Exists", oras.Skipped: "Skipped"}
+	restoreVerbs = verbs{oras.Copying: "Pushing", oras.Copied: "Pushed", oras.Exists: "Exists", oras.Skipped: "Skipped"}
 )
 
 // A status prints one line a change: the word, the first twelve digits of the
@@ -26,30 +30,43 @@ type status struct {
 	w       io.Writer
 	verbs   verbs
 	width   int
-	unnamed bool // content without a title is told too
+	unnamed bool      // content without a title is told too
+	live    *liveView // nil where standard output is no terminal, or is to be used as if it were none
 
 	mu sync.Mutex
 }
 
-// newStatus returns a status that prints to w.
-func newStatus(w io.Writer, v verbs, unnamed bool) *status {
-	s := &status{w: w, verbs: v, unnamed: unnamed}
+// newStatus returns a status that prints to con, and shows what is under way where
+// that is a terminal.
+func newStatus(con console, v verbs, unnamed bool) *status {
+	s := &status{w: con.out, verbs: v, unnamed: unnamed}
 	for _, verb := range v {
 		s.width = max(s.width, len(verb))
 	}
+	s.live = newLiveView(con.terminal(), s.width)
 	return s
 }
 
-// event is for oras.CopyOptions.
+// event is for oras.CopyOptions. Where there is a live view, lines tell of ends
+// alone; and of content whose digest is not known yet lines do not tell.
 func (s *status) event(e oras.Event) {
 	verb := s.verbs[e.Kind]
-	if e.Kind == oras.Copying && s.verbs[oras.Reading] != "" && oras.IsManifest(e.Descriptor.MediaType) {
+	switch {
+	case !s.unnamed && e.Descriptor.Annotations[ocispec.AnnotationTitle] == "":
+		return
+	case s.live != nil:
+		s.live.event(e, verb)
+		if !ended(e.Kind) {
+			return
+		}
+	case e.Descriptor.Digest == "":
+		return
+	case e.Kind == oras.Copying && s.verbs[oras.Reading] != "" && oras.IsManifest(e.Descriptor.MediaType):
 		return // its reading was told
 	}
-	if verb == "" || !s.unnamed && e.Descriptor.Annotations[ocispec.AnnotationTitle] == "" {
-		return
+	if verb != "" {
+		s.line(verb, e.Descriptor, e.Name())
 	}
-	s.line(verb, e.Descriptor, e.Name())
 }
 
 // line prints one status line.
@@ -68,30 +85,98 @@ func shortDigest(desc oras.Descriptor) string {
 	return d.Hex()[:12]
 }
 
-// A textOutput tells what a command does, where its output is text.
+// A textOutput tells what a command does, as text or as lines of JSON.
 type textOutput struct {
-	status *status // nil: the result alone is printed
+	status  *status      // nil: the result alone is printed
+	lines   *eventLines  // or nil
+	arrived atomic.Int64 // bytes of content that has come whole to where it goes
 }
 
 // newTextOutput returns the output of a command with the given flags; f may be
 // nil for one without formats.
 func newTextOutput(con console, f *formatFlags, common *commonFlags, v verbs) *textOutput {
-	if f != nil && f.machine() {
+	switch {
+	case f != nil && f.lines != nil:
+		return &textOutput{lines: f.lines}
+	case f != nil && f.machine():
 		return &textOutput{}
 	}
-	return &textOutput{newStatus(con.out, v, common.verbose)}
+	return &textOutput{status: newStatus(con, v, common.verbose)}
 }
 
 // event is for oras.CopyOptions.
 func (o *textOutput) event(e oras.Event) {
-	if o.status != nil {
+	if e.Kind == oras.Copied {
+		o.arrived.Add(e.Descriptor.Size)
+	}
+	switch {
+	case o.lines != nil:
+		o.lines.event(e)
+	case o.status != nil:
 		o.status.event(e)
 	}
 }
 
-// preparing tells that the file called name is being read.
+// hasArrived reports whether so much has come whole to where it goes that it is worth
+// a word that it need not be moved again.
+func (o *textOutput) hasArrived() bool { return o.arrived.Load() >= 64<<10 }
+
+// watch returns content that tells how it moves where there is no copy to do so.
+func (o *textOutput) watch(content io.Reader, desc oras.Descriptor) io.Reader {
+	return oras.NewProgressVerifier(content, desc, func(n int64) {
+		o.event(oras.Event{Kind: oras.Progress, Descriptor: desc, Bytes: n})
+	})
+}
+
+// preparing tells that the file called name will be read.
 func (o *textOutput) preparing(name string) {
-	if o.status != nil && o.status.unnamed {
+	if o.status != nil && o.status.live == nil && o.status.unnamed {
 		fmt.Fprintln(o.status.w, "Preparing", oneLine(name))
 	}
+}
+
+// reading tells that the file called name is being read.
+func (o *textOutput) reading(name string) {
+	if o.status != nil && o.status.live != nil {
+		o.status.live.preparing(name)
+	}
+}
+
+// A liveView shows a view on a terminal, from its first event on.
+type liveView struct {
+	terminal *terminal
+	shown    sync.Once
+
+	mu   sync.Mutex
+	view view
+}
+
+// newLiveView returns a live view on t, or nil if there is to be none; width is
+// that of the longest verb.
+func newLiveView(t *terminal, width int) *liveView {
+	if !t.moves() {
+		return nil
+	}
+	return &liveView{terminal: t, view: view{width: width, coloured: t.coloured()}}
+}
+
+func (l *liveView) event(e oras.Event, verb string) {
+	l.change(func(v *view) { v.event(e, verb) })
+}
+
+func (l *liveView) preparing(name string) {
+	l.change(func(v *view) { v.preparing = name })
+}
+
+func (l *liveView) change(do func(*view)) {
+	l.mu.Lock()
+	do(&l.view)
+	l.mu.Unlock()
+	l.shown.Do(func() { l.terminal.show(l.frame) })
+}
+
+func (l *liveView) frame(now time.Time, width, height int) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.view.frame(now, width, height)
 }

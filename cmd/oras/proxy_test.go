@@ -60,6 +60,11 @@ var faults = map[string]fault{
 		}
 		return resp, err
 	},
+	// Nothing is ever answered.
+	"silent": func(req *http.Request) (*http.Response, error) {
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	},
 	// Nothing may be written.
 	"read-only": func(req *http.Request) (*http.Response, error) {
 		if req.Method == http.MethodGet || req.Method == http.MethodHead {

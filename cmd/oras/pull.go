@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
@@ -20,6 +23,7 @@ type pullCommand struct {
 	commonFlags
 	ttyFlags
 	formatFlags
+	transferFlags
 	target
 	platform       platformFlag
 	keepOldFiles   bool
@@ -58,6 +62,12 @@ Example - Pull and print what was written where as JSON, or a part of it:
   oras pull localhost:5000/hello:v1 --format json
   oras pull localhost:5000/hello:v1 --format go-template="{{.reference}}"
 
+Example - Pull and print what happens, and in the end the result, as lines of JSON:
+  oras pull localhost:5000/hello:v1 --format ndjson
+
+Example - Pull 2 MiB a second at most, over one connection; if that is broken off, the same command goes on:
+  oras pull --limit-rate 2M --connections 1 localhost:5000/hello:v1
+
 Example - Pull from an OCI image layout, a directory or a tar archive:
   oras pull --oci-layout layout-dir:v1
   oras pull --oci-layout layout.tar:v1
@@ -65,31 +75,33 @@ Example - Pull from an OCI image layout, a directory or a tar archive:
 		Args: exactly(1, "the artifact reference you want to pull"),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, con, args[0]) },
 	}
-	fs := cmd.Flags()
-	c.commonFlags.register(fs)
-	c.ttyFlags.register(fs, "progress bars")
-	c.formatFlags.register(fs)
-	c.target.register(fs, "", "")
-	c.platform.register(fs, "platform", "request platform")
-	fs.BoolVarP(&c.keepOldFiles, "keep-old-files", "k", false, "do not replace existing files when pulling, treat them as errors")
-	fs.BoolVarP(&c.pathTraversal, "allow-path-traversal", "T", false, "allow storing files out of the output directory")
-	fs.BoolVar(&c.includeSubject, "include-subject", false, "recursively pull the subject of artifacts")
-	fs.StringVarP(&c.output, "output", "o", ".", "output directory")
-	fs.StringVar(&c.configRef, "config", "", "output manifest config file")
-	fs.IntVar(&c.concurrency, "concurrency", 3, "concurrency level")
-	fs.Int64Var(&c.unpackSize, "unpack-size", 0, "`bytes` that a packed directory may unpack to; 0 is no limit")
-	fs.Int64Var(&c.unpackRatio, "unpack-ratio", archive.DefaultMaxRatio, "`bytes` that a packed directory may unpack to for each of its own, beyond 256 MiB; -1 is no limit")
-	fs.BoolP("all", "a", false, "pull all files") // older spelling of what is always done
-	fs.Lookup("all").Hidden = true
+	flags := cmd.Flags()
+	c.commonFlags.register(flags)
+	c.ttyFlags.register(flags, "progress bars")
+	c.formatFlags.registerTransfer(flags)
+	c.target.register(flags, "", "")
+	c.platform.register(flags, "platform", "request platform")
+	flags.BoolVarP(&c.keepOldFiles, "keep-old-files", "k", false, "do not replace existing files when pulling, treat them as errors")
+	flags.BoolVarP(&c.pathTraversal, "allow-path-traversal", "T", false, "allow storing files out of the output directory")
+	flags.BoolVar(&c.includeSubject, "include-subject", false, "recursively pull the subject of artifacts")
+	flags.StringVarP(&c.output, "output", "o", ".", "output directory")
+	flags.StringVar(&c.configRef, "config", "", "output manifest config file")
+	flags.IntVar(&c.concurrency, "concurrency", 3, "concurrency level")
+	c.transferFlags.registerRead(flags)
+	flags.Int64Var(&c.unpackSize, "unpack-size", 0, "`bytes` that a packed directory may unpack to; 0 is no limit")
+	flags.Int64Var(&c.unpackRatio, "unpack-ratio", archive.DefaultMaxRatio, "`bytes` that a packed directory may unpack to for each of its own, beyond 256 MiB; -1 is no limit")
+	flags.BoolP("all", "a", false, "pull all files") // older spelling of what is always done
+	flags.Lookup("all").Hidden = true
 	return cmd
 }
 
 func (c *pullCommand) run(cmd *cobra.Command, con console, raw string) error {
 	ctx := cmd.Context()
 	if err := firstError(c.parseFormat, c.platform.parse,
-		func() error { return c.requireReference(cmd, raw) }); err != nil {
+		func() error { return c.requireReference(cmd, raw) }, c.checkOutput); err != nil {
 		return err
 	}
+	con = c.formatFlags.console(con)
 	p := &pull{command: c, skipped: map[string]bool{}, out: newTextOutput(con, &c.formatFlags, &c.commonFlags, pullVerbs)}
 	if c.configRef != "" {
 		var err error
@@ -101,15 +113,37 @@ func (c *pullCommand) run(cmd *cobra.Command, con console, raw string) error {
 	if err != nil {
 		return err
 	}
-	src, err := c.openRead(ctx, env)
+	env.transfer = c.transferFlags
+	src, err := c.openCached(ctx, env)
 	if err != nil {
 		return err
 	}
 	desc, err := p.copy(ctx, src)
 	if err != nil {
-		return c.explain(env, err)
+		return resumable(c.explain(env, err), c.hasParts(), resumesInContent)
 	}
 	return c.formatFlags.write(con.out, p.result(desc))
+}
+
+// hasParts reports whether there is something in the output directory that another
+// pull would go on with.
+func (c *pullCommand) hasParts() bool {
+	root, err := os.OpenRoot(c.output)
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	parts, err := fs.Glob(root.FS(), archive.TempPrefix+"*.part")
+	return err == nil && len(parts) > 0
+}
+
+// checkOutput reports an output directory that is none.
+func (c *pullCommand) checkOutput() error {
+	info, err := os.Stat(c.output)
+	if errors.Is(err, syscall.ENOTDIR) || err == nil && !info.IsDir() {
+		return hint(fmt.Errorf("--output %s: %w", c.output, syscall.ENOTDIR), "Files are pulled into a directory, which is made if it is not there; each has its own name in it")
+	}
+	return nil
 }
 
 // explain makes an error of the copy say what the store alone cannot.
@@ -137,6 +171,7 @@ type pull struct {
 func (p *pull) copy(ctx context.Context, src store) (oras.Descriptor, error) {
 	c := p.command
 	dst, err := file.New(c.output, &file.Options{
+		Stage:        true,
 		KeepOldFiles: c.keepOldFiles, AllowPathTraversal: c.pathTraversal,
 		MaxUnpackedSize: c.unpackSize, MaxUnpackedRatio: c.unpackRatio,
 	})
@@ -149,6 +184,11 @@ func (p *pull) copy(ctx context.Context, src store) (oras.Descriptor, error) {
 		Children:    p.children,
 		Event:       p.out.event,
 	})
+	if err == nil {
+		if err = dst.Commit(ctx); err != nil {
+			err = &oras.CopyError{AtTarget: true, Err: err}
+		}
+	}
 	return desc, errors.Join(err, dst.Close())
 }
 

@@ -62,6 +62,17 @@ Example - Push and print the result as JSON, or a part of it:
   oras push localhost:5000/hello:v1 hi.txt --format json
   oras push localhost:5000/hello:v1 hi.txt --format go-template="{{.digest}}"
 
+Example - Push and print what happens, and in the end the result, as lines of JSON:
+  oras push localhost:5000/hello:v1 hi.txt --format ndjson
+
+Example - Push a directory compressed as little as possible, or not, or with what other clients may not unpack:
+  oras push --compression gzip:1 localhost:5000/hello:v1 ./docs
+  oras push --compression none localhost:5000/hello:v1 ./docs
+  oras push --compression zstd localhost:5000/hello:v1 ./docs
+
+Example - Push 2 MiB a second at most; if that is broken off, the same command goes on:
+  oras push --limit-rate 2M localhost:5000/hello:v1 large.bin
+
 Example - Push into the OCI image layout directory "layout-dir":
   oras push --oci-layout layout-dir:v1 hi.txt
   oras push --oci-layout-path layout-dir example.com/hello:v1 hi.txt
@@ -75,7 +86,7 @@ Example - Push into the OCI image layout directory "layout-dir":
 	fs := cmd.Flags()
 	c.commonFlags.register(fs)
 	c.ttyFlags.register(fs, "progress bars")
-	c.formatFlags.register(fs)
+	c.formatFlags.registerTransfer(fs)
 	c.packFlags.register(fs)
 	c.target.register(fs, "", "")
 	c.platform.register(fs, "artifact-platform", "[Experimental] set artifact platform")
@@ -115,25 +126,18 @@ func (c *pushCommand) resolveSpec() error {
 	case c.imageSpec == "":
 		c.imageSpec = imageSpec11
 	}
-	configType := ""
-	if c.config != "" {
-		var err error
-		if _, configType, err = parseFile(c.config, ""); err != nil {
-			return err
-		}
-	}
 	switch {
 	case c.imageSpec == imageSpec10 && c.config != "" && c.artifactType != "":
 		return errors.New("--artifact-type and --config cannot both be provided for 1.0 OCI image")
 	case c.imageSpec == imageSpec10 && c.platform.text != "" && c.artifactType != "":
 		return errors.New("--artifact-type and --artifact-platform cannot both be provided for 1.0 OCI image")
-	case c.imageSpec == imageSpec11 && c.config != "" && c.artifactType == "" && configType == "":
+	case c.imageSpec == imageSpec11 && c.config != "" && c.artifactType == "":
 		return hint(errors.New("missing artifact type for OCI image-spec v1.1 artifacts"),
 			"set an artifact type via `--artifact-type` or consider image spec v1.0")
 	case c.imageSpec == imageSpec11 && c.config == "" && c.artifactType == "":
 		c.artifactType = oras.MediaTypeUnknownArtifact
 	}
-	return c.platform.parse()
+	return firstError(c.checkConfig, c.platform.parse)
 }
 
 // parse checks arguments and flags, and returns the annotations.
@@ -142,7 +146,7 @@ func (c *pushCommand) parse(raw string) (map[string]map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = firstError(c.parseFormat, c.resolveSpec, func() error { return c.checkPaths(c.files) },
+	err = firstError(c.parseFormat, c.resolveSpec, c.checkExport, func() error { return c.checkPaths(c.files) },
 		func() error { return c.target.parse(raw) })
 	if err == nil && !c.digest.IsZero() {
 		err = hint(fmt.Errorf("%q: a digest cannot be chosen for what is pushed", raw),
@@ -157,42 +161,66 @@ func (c *pushCommand) run(cmd *cobra.Command, con console, raw string) error {
 	if err != nil {
 		return err
 	}
+	con = c.formatFlags.console(con)
 	env, err := newEnvironment(con, &c.commonFlags, &c.remoteFlags)
 	if err != nil {
 		return err
 	}
-	files, err := file.New(".", nil)
+	env.transfer = c.transferFlags
+	files, created, err := c.openFiles()
 	if err != nil {
 		return err
 	}
 	defer files.Close()
+	checkTypes(env, c.files)
 	out := newTextOutput(con, &c.formatFlags, &c.commonFlags, pushVerbs)
 	opts := &oras.PackOptions{
 		ArtifactType:      c.artifactType,
 		Annotations:       annotations[annotationsOfManifest],
 		ConfigAnnotations: annotations[annotationsOfConfig],
+		Created:           created,
 		ImageSpec10:       c.imageSpec == imageSpec10,
 	}
 	if opts.Config, err = c.packConfig(ctx, files, annotations[annotationsOfConfig]); err != nil {
 		return err
 	}
-	if opts.Layers, err = addFiles(ctx, files, c.files, annotations, out.preparing); err != nil {
+	arguments, err := c.parseFiles(c.files, annotations, out.preparing)
+	if err != nil {
 		return err
+	}
+	s := newSender(files, &c.packFlags, out)
+	defer s.Close()
+	desc, err := c.send(ctx, env, s, arguments, opts)
+	if err != nil {
+		return s.resumable(c.target.explain(env, err))
+	}
+	return c.formatFlags.write(con.out, newPushResult(&c.target, desc))
+}
+
+// send makes the files an artifact at the target. A layout, which takes nothing whose
+// digest is not known, comes to be only when there is something for it.
+func (c *pushCommand) send(ctx context.Context, env *environment, s *sender, files []fileArgument, opts *oras.PackOptions) (desc oras.Descriptor, err error) {
+	if c.isLayout() {
+		if opts.Layers, err = s.add(ctx, files); err != nil {
+			return desc, err
+		}
 	}
 	dst, err := c.openWrite(ctx, env)
 	if err != nil {
-		return err
+		return desc, err
 	}
 	if c.subject != "" {
 		if opts.Subject, err = c.resolveSubject(ctx, dst); err != nil {
-			return c.target.explain(env, err)
+			return desc, err
 		}
 	}
-	desc, err := packAndPush(ctx, files, dst, opts, &c.packFlags, c.tags, out)
-	if err != nil {
-		return c.target.explain(env, err)
+	if !c.isLayout() {
+		s.open(dst, c.name)
+		if opts.Layers, err = s.add(ctx, files); err != nil {
+			return desc, err
+		}
 	}
-	return c.formatFlags.write(con.out, newPushResult(&c.target, desc))
+	return s.push(ctx, dst, opts, &c.packFlags, c.tags)
 }
 
 // packConfig returns the config that the flags ask for, if any.
@@ -228,40 +256,6 @@ func (c *pushCommand) resolveSubject(ctx context.Context, dst store) (*oras.Desc
 	return &oras.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}, nil
 }
 
-// packAndPush packs a manifest in files and copies it with what it holds to dst.
-func packAndPush(ctx context.Context, files *file.Store, dst store, opts *oras.PackOptions, flags *packFlags, tags []string, out *textOutput) (oras.Descriptor, error) {
-	desc, err := oras.Pack(ctx, files, opts)
-	if err != nil {
-		return desc, err
-	}
-	_, err = oras.Copy(ctx, files, string(desc.Digest), dst, &oras.CopyOptions{
-		Tags:        tags,
-		Concurrency: concurrency(flags.concurrency),
-		Children:    withoutSubject,
-		Event:       out.event,
-	})
-	if err != nil {
-		return desc, err
-	}
-	if flags.exportManifest == "" {
-		return desc, nil
-	}
-	data, err := oras.FetchAll(ctx, files, desc)
-	if err != nil {
-		return desc, err
-	}
-	return desc, writeFile(flags.exportManifest, data)
-}
-
-// withoutSubject is for oras.CopyOptions: the subject is at the target already.
-func withoutSubject(_ oras.Descriptor, m *oras.Manifest) []oras.Descriptor {
-	children := m.Children()
-	if m.Subject != nil {
-		children = children[1:]
-	}
-	return children
-}
-
 // concurrency turns the flag's value, where 0 is no limit, into Copy's.
 func concurrency(flag int) int {
 	if flag <= 0 {
@@ -284,15 +278,20 @@ type pushResult struct {
 }
 
 func newPushResult(t *target, desc oras.Descriptor) *pushResult {
-	r := &pushResult{
+	return &pushResult{
 		Reference: t.at(desc), MediaType: desc.MediaType, Digest: string(desc.Digest), Size: desc.Size,
-		Annotations: desc.Annotations, ArtifactType: desc.ArtifactType, ReferenceAsTags: []string{}, target: t,
+		Annotations: desc.Annotations, ArtifactType: desc.ArtifactType, ReferenceAsTags: t.withTags(), target: t,
 	}
+}
+
+// withTags returns the references of the target by each of its tags, sorted.
+func (t *target) withTags() []string {
+	references := []string{}
 	for _, tag := range t.tags {
-		r.ReferenceAsTags = append(r.ReferenceAsTags, t.name+":"+tag)
+		references = append(references, t.name+":"+tag)
 	}
-	slices.Sort(r.ReferenceAsTags)
-	return r
+	slices.Sort(references)
+	return references
 }
 
 func (r *pushResult) text(w io.Writer) error {

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -88,7 +89,7 @@ func (c *repoListCommand) run(cmd *cobra.Command, con console, raw string) error
 		return nil
 	})
 	if err != nil {
-		return env.explain(&c.remoteFlags, err)
+		return env.explain(&c.remoteFlags, host, err)
 	}
 	return c.formatFlags.write(con.out, r)
 }
@@ -107,7 +108,7 @@ func parseNamespace(raw string) (host, namespace string, err error) {
 	}
 	if err != nil {
 		return "", "", hint(fmt.Errorf("could not parse repository path: %w", err),
-			"Please make sure the provided path is in the form of <registry>[/<namespace>]")
+			"Please make sure the provided path is in the form of <registry>[/<namespace>]%s", withoutScheme(raw))
 	}
 	return host, namespace, nil
 }
@@ -180,6 +181,9 @@ func (c *repoTagsCommand) run(cmd *cobra.Command, con console, raw string) error
 	if err := firstError(c.parseFormat, func() error { return c.parse(raw) }); err != nil {
 		return err
 	}
+	if len(c.tags) > 1 {
+		return c.requireOne(cmd, raw)
+	}
 	prefix := ""
 	if c.layoutPath != "" { // raw is a repository whose tags the layout holds by their full names
 		name, tags, digest, err := oras.SplitReference(raw)
@@ -210,7 +214,9 @@ func (c *repoTagsCommand) run(cmd *cobra.Command, con console, raw string) error
 
 // digestTag is what registries without the referrers API name lists of referrers
 // by: a digest in the form of a tag.
-var digestTag = regexp.MustCompile(`^(sha256-[0-9a-f]{64}|sha384-[0-9a-f]{96}|sha512-[0-9a-f]{128})$`)
+var digestTag = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(sha256-[0-9a-f]{64}|sha384-[0-9a-f]{96}|sha512-[0-9a-f]{128})$`)
+})
 
 // list returns the tags that begin with prefix, without it.
 func (c *repoTagsCommand) list(ctx context.Context, con console, src store, prefix string) ([]string, error) {
@@ -220,7 +226,7 @@ func (c *repoTagsCommand) list(ctx context.Context, con console, src store, pref
 		if err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(con.err, "[%s][WARNING]: [Experimental] querying tags associated to %s, it may take a while...\n",
+		fmt.Fprintf(con.err, "[%s][WARNING]: [Experimental] querying tags associated to %s, it may take a while...\n\n\n\n",
 			time.Now().UTC().Format(time.RFC3339Nano), desc.Digest)
 		keep = func(tag string) (bool, error) {
 			if slices.Contains(c.tags, tag) {
@@ -237,7 +243,7 @@ func (c *repoTagsCommand) list(ctx context.Context, con console, src store, pref
 	err := src.Tags(ctx, c.last, func(page []string) error {
 		for _, tag := range page {
 			short, ok := strings.CutPrefix(tag, prefix)
-			if !ok || c.excludeDigestTags && digestTag.MatchString(short) {
+			if !ok || c.excludeDigestTags && digestTag().MatchString(short) {
 				continue
 			}
 			ok, err := keep(tag)

@@ -46,7 +46,7 @@ Example - Print the digest of what an index has for a platform:
 
 func (c *resolveCommand) run(cmd *cobra.Command, con console, raw string) error {
 	ctx := cmd.Context()
-	if err := firstError(c.platform.parse, func() error { return c.requireReference(cmd, raw) }); err != nil {
+	if err := firstError(c.platform.parse, func() error { return c.requireOne(cmd, raw) }); err != nil {
 		return err
 	}
 	env, err := newEnvironment(con, &c.commonFlags, &c.remoteFlags)

@@ -13,12 +13,15 @@ func newRootCommand(con console) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "oras [command]",
 		Short:         "Push, attach, discover, copy and pull any file in OCI registries",
+		Long:          rootHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			noteDeprecated(cmd)
-			return setFromEnvironment(cmd)
+			err := setFromEnvironment(cmd)
+			con.terminal().obey(cmd.Flags())
+			return err
 		},
 	}
 	root.SetFlagErrorFunc(unknownFlag)
@@ -33,6 +36,8 @@ func newRootCommand(con console) *cobra.Command {
 		newCopyCommand(con),
 		newTagCommand(con),
 		newResolveCommand(con),
+		newBackupCommand(con),
+		newRestoreCommand(con),
 		newManifestCommand(con),
 		newBlobCommand(con),
 		newRepoCommand(con),
@@ -41,6 +46,9 @@ func newRootCommand(con console) *cobra.Command {
 		newServeCommand(con),
 		newVersionCommand(con),
 	)
+	root.InitDefaultCompletionCmd()
+	registerCompletion(root)
+	explainVariables(root)
 	return root
 }
 
@@ -49,7 +57,7 @@ func newRootCommand(con console) *cobra.Command {
 func unknownFlag(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) {
-		return err
+		return badValue(err)
 	}
 	return hint(err, "Run %q for the flags there are", cmd.CommandPath()+" -h")
 }
@@ -59,18 +67,21 @@ func parent(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use,
 		Short: short,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return &usageError{
-					err:  fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()),
-					hint: fmt.Sprintf("Run %q for what there is", cmd.CommandPath()+" -h"),
-				}
-			}
-			return cmd.Help()
-		},
+		RunE:  runParent,
 	}
 	cmd.AddCommand(commands...)
 	return cmd
+}
+
+// runParent prints the help of a command that only has sub-commands.
+func runParent(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return &usageError{
+			err:  fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()),
+			hint: fmt.Sprintf("Run %q for what there is", cmd.CommandPath()+" -h"),
+		}
+	}
+	return cmd.Help()
 }
 
 // exactly and atLeast check the number of arguments; what names their purpose.

@@ -46,7 +46,7 @@ func startRegistry(t *testing.T, data string) *registryProcess {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	watchdog := time.AfterFunc(time.Minute, func() { p.cmd.Process.Kill() })
+	watchdog := time.AfterFunc(5*time.Minute, func() { p.cmd.Process.Kill() })
 	t.Cleanup(func() {
 		watchdog.Stop()
 		p.cmd.Process.Kill()
@@ -320,7 +320,7 @@ func TestPromptInterrupted(t *testing.T) {
 		{"login", "localhost:1"},
 		{"login", "localhost:1", "-u", "hello"},
 		{"manifest", "push", "localhost:1/r", "-"},
-		{"blob", "push", "localhost:1/r", "-", "--size", "3"},
+		{"blob", "push", "--oci-layout", filepath.Join(t.TempDir(), "layout@sha256:fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9"), "-", "--size", "3"},
 	} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		in, typed := io.Pipe()

@@ -44,11 +44,23 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"registry": registry,
-			"stop":     stop,
+			"halt":     halt,
 			"ends":     ends,
 			"get":      get,
 			"proxy":    proxy,
 			"nobody":   nobody,
+			"bearer":   bearer,
+
+			"fetch":       fetch,
+			"becomes":     becomes,
+			"certificate": certificate,
+			"presents":    presents,
+			"logs":        logs,
+			"hold":        hold,
+			"release":     release,
+			"terminate":   terminate,
+			"ended":       hasEnded,
+			"closed":      closed,
 		},
 		RequireExplicitExec: true,
 	})
@@ -102,6 +114,7 @@ func registry(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	cmd.Path = path
 	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = serveEnvironment(ts)
 	log, err := os.Create(ts.MkAbs(name + ".log"))
 	ts.Check(err)
 	cmd.Stderr = log
@@ -145,10 +158,10 @@ type process struct {
 // running holds the registries of all scripts by their folders.
 var running sync.Map
 
-// stop NAME [kill]: ends the registry, gracefully or not.
-func stop(ts *testscript.TestScript, neg bool, args []string) {
+// halt NAME [kill]: ends the registry, gracefully or not.
+func halt(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: stop NAME [kill]")
+		ts.Fatalf("usage: halt NAME [kill]")
 	}
 	value, ok := running.Load(ts.MkAbs(args[0]))
 	if !ok {

@@ -2,15 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/url"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,10 +13,14 @@ import (
 )
 
 type serveCommand struct {
-	addr            string
-	data            string
-	htpasswd        string
-	tlsCert, tlsKey string
+	config  string
+	data    string
+	listen  listenFlags
+	tls     tlsFlags
+	access  accessFlags
+	limits  limitFlags
+	logs    logFlags
+	collect collectFlags
 }
 
 func newServeCommand(con console) *cobra.Command {
@@ -32,8 +30,17 @@ func newServeCommand(con console) *cobra.Command {
 		Short: "Serve an OCI registry",
 		Long: `Serve an OCI registry (distribution-spec 1.1) from a data folder, until interrupted
 
-Once it can be reached, one line on standard output says where. Interrupted, or
-told to terminate, it lets transfers under way end; a second signal ends it at once.
+It serves this machine only, unless --addr says otherwise; an address that others can
+reach needs --htpasswd, or --tls-client-ca, to say who may do what.
+
+Once it can be reached, one line on standard output says where; all else goes to
+standard error: a record of each request, and what goes wrong. /healthz, /readyz and
+/metrics are served beside the registry. Interrupted, or told to terminate, it lets
+transfers under way end; a second signal ends it at once. docs/registry.md says how to
+run it for others.
+
+All flags can also be set in the file --config, in YAML, where their names are the keys.
+The command line counts more than the environment, and that more than the file.
 
 Example - Serve on this machine only, keeping the data in "./oras-data":
   oras serve
@@ -43,124 +50,96 @@ Example - Serve on any free port; the line printed says which:
 
 Example - Serve a network, with TLS, to the users in a file made by "htpasswd -B":
   oras serve --addr :443 --tls-cert cert.pem --tls-key key.pem --htpasswd users
+
+Example - Let everybody read and users write, behind a proxy that has TLS, as a file says:
+  oras serve --config /etc/oras/registry.yaml
 `,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := setFromFile(cmd, c.config); err != nil {
+				return err
 			}
-			return &usageError{
-				err:   fmt.Errorf("%q takes no argument, but got %q", cmd.CommandPath(), strings.Join(args, " ")),
-				usage: usageLine(cmd),
-				hint:  fmt.Sprintf("Run %q for options and examples", cmd.CommandPath()+" -h"),
-			}
+			return c.run(cmd.Context(), con)
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), con) },
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&c.addr, "addr", "127.0.0.1:5000", "`host:port` to listen on; port 0 is any that is free")
+	fs.StringVar(&c.config, "config", "", "`file`, in YAML, with values of flags that are neither on the command line nor in the environment")
 	fs.StringVar(&c.data, "data", "oras-data", "`directory` that holds everything; it is made if it is not there")
-	fs.StringVar(&c.htpasswd, "htpasswd", "", "`file` of users, with bcrypt hashes, who may read and write; others may nothing")
-	fs.StringVar(&c.tlsCert, "tls-cert", "", "`file` with the server's certificate, in PEM form")
-	fs.StringVar(&c.tlsKey, "tls-key", "", "`file` with the certificate's key, in PEM form")
+	c.listen.register(fs)
+	c.tls.register(fs)
+	c.access.register(fs)
+	c.limits.register(fs)
+	c.logs.register(fs)
+	c.collect.register(fs)
+	cmd.AddCommand(newServeGCCommand(con), newServeCheckCommand(con))
 	return cmd
 }
 
+// run serves until ctx is done.
 func (c *serveCommand) run(ctx context.Context, con console) error {
-	if err := c.check(con); err != nil {
-		return err
-	}
-	authorize, err := c.authorizer()
+	logger, err := c.logs.open(con.err)
 	if err != nil {
 		return err
 	}
-	config, err := c.tlsConfig()
+	if err := c.check(logger); err != nil {
+		return err
+	}
+	opts, err := c.access.options()
 	if err != nil {
 		return err
 	}
+	opts.ErrorLog, opts.IdleTimeout = logger, c.listen.idleTimeout
+	certificates, err := c.tls.open(logger)
+	if err != nil {
+		return err
+	}
+	l, err := c.listen.open(certificates, logger)
+	if err != nil {
+		return err
+	}
+	defer l.close()
 	data, err := bucket.OpenDir(c.data)
 	if err != nil {
 		return hint(err, "Name a directory that can be written with --data")
 	}
 	defer data.Close()
-	listener, err := net.Listen("tcp", c.addr)
-	if err != nil {
-		return hint(err, "Choose another with --addr: an address of this machine and a free port, such as 127.0.0.1:0 for any that is free")
-	}
-	log := slog.NewTextHandler(con.err, nil)
-	srv := server.NewHTTPServer(c.addr, server.New(bucket.New(data), &server.Options{Authorize: authorize, ErrorLog: slog.New(log)}))
-	srv.ErrorLog = slog.NewLogLogger(log, slog.LevelWarn)
-	srv.TLSConfig = config
-	u := url.URL{Scheme: "http", Host: listener.Addr().String()}
-	serve := func() error { return srv.Serve(listener) }
-	if config != nil {
-		u.Scheme = "https"
-		serve = func() error { return srv.ServeTLS(listener, "", "") }
-	}
-	fmt.Fprintf(con.out, "Serving %s from %s\n", &u, c.data)
-	return serveUntil(ctx, con, srv, serve)
+
+	registry := bucket.New(data)
+	handler := server.New(registry, opts)
+	metrics := &server.Metrics{}
+	ready := newReadiness(c.data, c.limits.minFree, logger)
+	l.handle(ready.beside(c.around(handler, opts, metrics, logger)), ready.beside(at("/metrics", metrics, http.NotFoundHandler())))
+	metrics.Add(processMetrics()...)
+	metrics.Add(server.Metric{Name: "oras_uploads_open", Help: "Uploads that have begun and not ended.",
+		Value: func() float64 { return float64(server.OpenUploads(handler)) }})
+	metrics.Add(certificates.metrics()...)
+	metrics.Add(diskMetrics(c.data)...)
+
+	stop := c.collect.start(ctx, c.access.readOnly, registry, c.data, metrics, logger)
+	defer stop()
+	fmt.Fprintf(con.out, "Serving %s from %s\n", l.url(), c.data)
+	return l.serve(ctx, ready)
 }
 
-// serveUntil serves until ctx is done, and then lets requests under way end. How
-// long that takes has no limit of its own: a transfer that stands still is cut off
-// by the server, and who cannot wait sends a second signal.
-func serveUntil(ctx context.Context, con console, srv *http.Server, serve func() error) error {
-	failed := make(chan error, 1)
-	go func() { failed <- serve() }()
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
+// around returns the registry with all that is around it but for whether it is ready:
+// who asks for that is neither limited nor logged.
+func (c *serveCommand) around(registry http.Handler, opts *server.Options, metrics *server.Metrics, logger *slog.Logger) http.Handler {
+	observe := &server.ObserveOptions{Metrics: metrics, TrustedProxies: opts.TrustedProxies}
+	c.logs.set(observe, logger)
+	h := server.Limit(&server.LimitOptions{Requests: c.limits.requests, PerClient: c.limits.perClient, TrustedProxies: opts.TrustedProxies})(registry)
+	if c.listen.metricsAddr == "" {
+		h = at("/metrics", server.Guard(c.access.users, opts)(metrics), h)
 	}
-	note := time.AfterFunc(time.Second, func() {
-		fmt.Fprintln(con.err, "Waiting for transfers under way; interrupt again to cut them off")
+	return server.Observe(observe)(h)
+}
+
+// at returns a handler of path, and of all other paths.
+func at(path string, here, elsewhere http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == path {
+			here.ServeHTTP(w, r)
+		} else {
+			elsewhere.ServeHTTP(w, r)
+		}
 	})
-	defer note.Stop()
-	return srv.Shutdown(context.WithoutCancel(ctx))
-}
-
-// check checks the flags together, before anything is done.
-func (c *serveCommand) check(con console) error {
-	if (c.tlsCert == "") != (c.tlsKey == "") {
-		return hint(errors.New("--tls-cert and --tls-key must be used together"), "Name the certificate's file with the one, and that of its key with the other")
-	}
-	host, _, err := net.SplitHostPort(c.addr)
-	if err != nil {
-		return hint(fmt.Errorf("--addr %q: %w", c.addr, err), "Use the form host:port, such as 127.0.0.1:5000, or :5000 for all addresses")
-	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
-		return nil
-	}
-	if c.htpasswd == "" {
-		return hint(fmt.Errorf("--addr %s: others than this machine could read and write everything", c.addr),
-			"Say who may with --htpasswd FILE, or serve this machine only with --addr 127.0.0.1:5000")
-	}
-	if c.tlsCert == "" {
-		fmt.Fprintln(con.err, "WARNING: passwords cross the network readable; use --tls-cert and --tls-key, or a proxy with TLS in front")
-	}
-	return nil
-}
-
-// authorizer returns who may do what; nil is everybody everything.
-func (c *serveCommand) authorizer() (server.Authorizer, error) {
-	if c.htpasswd == "" {
-		return nil, nil
-	}
-	users, err := server.Htpasswd(c.htpasswd)
-	if err != nil {
-		return nil, hint(err, "--htpasswd is a file with a line user:hash for each user, as \"htpasswd -B -c FILE USER\" makes it")
-	}
-	return users, nil
-}
-
-// tlsConfig returns nil for plain HTTP.
-func (c *serveCommand) tlsConfig() (*tls.Config, error) {
-	if c.tlsCert == "" {
-		return nil, nil
-	}
-	certificate, err := tls.LoadX509KeyPair(c.tlsCert, c.tlsKey)
-	if err != nil {
-		return nil, hint(fmt.Errorf("TLS certificate %s with key %s: %w", c.tlsCert, c.tlsKey, err),
-			"Both files must be in PEM form, and --tls-key that of --tls-cert")
-	}
-	return &tls.Config{Certificates: []tls.Certificate{certificate}}, nil
 }

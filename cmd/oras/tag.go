@@ -57,7 +57,7 @@ Example - Tag in the OCI image layout directory "layout-dir":
 
 func (c *tagCommand) run(cmd *cobra.Command, con console, raw string, tags []string) error {
 	ctx := cmd.Context()
-	if err := c.requireReference(cmd, raw); err != nil {
+	if err := c.requireOne(cmd, raw); err != nil {
 		return fmt.Errorf("unable to add tag for '%s': %w", raw, err)
 	}
 	if len(tags) == 0 {

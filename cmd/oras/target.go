@@ -55,11 +55,35 @@ func (t *target) parse(raw string) error {
 	}
 	ref, err := oras.ParseReference(raw)
 	if err != nil {
-		return hint(err, "Please make sure the provided reference is in the form of <registry>/<repo>[:tag|@digest]")
+		return hint(err, "Please make sure the provided reference is in the form of <registry>/<repo>[:tag|@digest]%s%s", withoutScheme(raw), t.withLayout(raw))
 	}
 	t.ref, t.name, t.tags, t.digest = ref, ref.Name(), ref.Tags, ref.Digest
 	t.raw = firstTag(raw, ref.Tags)
 	return nil
+}
+
+// withoutScheme ends the hint on a reference that begins like a URL.
+func withoutScheme(raw string) string {
+	switch {
+	case strings.HasPrefix(raw, "http://"):
+		return `, without "http://"; for a registry without TLS there is --plain-http`
+	case strings.HasPrefix(raw, "https://"):
+		return `, without "https://"`
+	}
+	return ""
+}
+
+// withLayout ends the hint on what is no reference of a registry and looks like that
+// of a layout: it begins as a relative path does, or something is there.
+func (t *target) withLayout(raw string) string {
+	path, _, _, err := oras.SplitReference(raw)
+	if err != nil {
+		return ""
+	}
+	if _, err := os.Stat(path); err != nil && !strings.HasPrefix(path, ".") {
+		return ""
+	}
+	return fmt.Sprintf("\nFor an OCI image layout at that path, use --%soci-layout", t.prefix)
 }
 
 func (t *target) parseLayout(raw string) (err error) {
@@ -68,7 +92,7 @@ func (t *target) parseLayout(raw string) (err error) {
 	}
 	if t.layoutPath != "" {
 		t.name = t.layoutPath
-		if d, err := oras.ParseDigest(strings.TrimPrefix(raw, "@")); err == nil {
+		if d, err := oras.ParseDigest(raw[strings.LastIndex(raw, "@")+1:]); err == nil {
 			t.digest = d
 		} else if raw != "" {
 			t.tags = strings.Split(raw, ",")
@@ -127,12 +151,16 @@ func (t *target) requireDigest(cmd *cobra.Command, raw string) error {
 	if !t.digest.IsZero() {
 		return nil
 	}
+	err := fmt.Errorf("%q: no digest specified", raw)
 	if len(t.tags) > 0 {
-		_, err := oras.ParseDigest(t.tags[0])
-		return errors.New(strings.TrimSuffix(strings.TrimPrefix(err.Error(), fmt.Sprintf("%q: ", t.tags[0])), ": "+oras.ErrInvalid.Error()))
+		const format = "invalid checksum digest format"
+		if cmd.Name() == "delete" {
+			return errors.New(format)
+		}
+		err = fmt.Errorf("%w: %q: %s", err, t.tags[0], format)
 	}
 	return &usageError{
-		err:   fmt.Errorf("%q: no digest specified", raw),
+		err:   err,
 		usage: usageLine(cmd),
 		hint:  fmt.Sprintf(`Please specify a reference in the form of "<name>@<digest>". Run %q for more options and examples`, cmd.CommandPath()+" -h"),
 	}
@@ -163,7 +191,7 @@ func (t *target) openRead(ctx context.Context, env *environment) (store, error) 
 	if _, err := os.Stat(t.name); err != nil {
 		return nil, fmt.Errorf("failed to access OCI image layout: %w", err)
 	}
-	return layout.OpenReadOnly(t.name)
+	return openLayout(ctx, t.name, layout.OpenReadOnly)
 }
 
 // openWrite opens the target for writing: a layout comes to be if need be.
@@ -174,18 +202,16 @@ func (t *target) openWrite(ctx context.Context, env *environment) (store, error)
 	if info, err := os.Stat(t.name); err == nil && !info.IsDir() {
 		return nil, hint(fmt.Errorf("%s: an OCI image layout in a file can only be read", t.name), "Name a directory to write to")
 	}
-	return layout.Open(t.name)
+	return openLayout(ctx, t.name, layout.Open)
 }
 
 // openExisting opens the target for writing to what is there: no layout comes to
 // be.
 func (t *target) openExisting(ctx context.Context, env *environment) (store, error) {
 	if t.isLayout() {
-		there, err := t.openRead(ctx, env)
-		if err != nil {
+		if _, err := t.openRead(ctx, env); err != nil {
 			return nil, err
 		}
-		there.(*layout.Store).Close()
 	}
 	return t.openWrite(ctx, env)
 }
@@ -195,7 +221,7 @@ func (t *target) openExisting(ctx context.Context, env *environment) (store, err
 // for.
 func (t *target) explain(env *environment, err error) error {
 	if !t.isLayout() {
-		return env.explain(&t.remoteFlags, err)
+		return env.explain(&t.remoteFlags, t.ref.Registry, err)
 	}
 	if errors.Is(err, oras.ErrNotFound) {
 		return fmt.Errorf("%s: %w", t.name, err)

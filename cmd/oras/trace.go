@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -16,7 +17,8 @@ import (
 // A tracer writes requests and answers for --debug, numbered over the whole
 // command, without what is secret in them.
 type tracer struct {
-	w io.Writer
+	w     io.Writer
+	names map[string]string // of headers the user adds, as the user writes them, by the canonical ones
 
 	count atomic.Uint64
 	mu    sync.Mutex
@@ -33,14 +35,14 @@ const maxTracedBody = 16 << 10 // bytes of an answer that are shown
 func (t *traced) RoundTrip(req *http.Request) (*http.Response, error) {
 	n := t.tracer.count.Add(1) - 1
 	t.tracer.write(fmt.Sprintf("--> Request #%d\n> Request URL: %q\n> Request method: %q\n> Request headers:\n%s",
-		n, scrubURL(req.URL), req.Method, headers(req.Header)))
+		n, scrubURL(req.URL), req.Method, headers(req.Header, t.tracer.names)))
 	resp, err := t.base.RoundTrip(req)
 	if err != nil {
 		t.tracer.write(fmt.Sprintf("<-- Response #%d\n< Error: %v", n, err))
 		return nil, err
 	}
 	t.tracer.write(fmt.Sprintf("<-- Response #%d\n< Response Status: %q\n< Response headers:\n%s",
-		n, resp.Status, headers(resp.Header)))
+		n, resp.Status, headers(resp.Header, nil)))
 	if showsBody(resp) {
 		resp.Body = &tracedBody{ReadCloser: resp.Body, tracer: t.tracer, number: n}
 	}
@@ -50,7 +52,7 @@ func (t *traced) RoundTrip(req *http.Request) (*http.Response, error) {
 func (t *tracer) write(text string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	fmt.Fprintf(t.w, "[%s][DEBUG]: %s\n\n\n", time.Now().UTC().Format(time.RFC3339Nano), printable(text))
+	fmt.Fprintf(t.w, "[%s][DEBUG]: %s\n\n\n", time.Now().UTC().Format(time.RFC3339Nano), strings.TrimRight(printable(text), "\n"))
 }
 
 // showsBody reports whether the body of an answer is shown: text, not content.
@@ -93,14 +95,16 @@ func (b *tracedBody) show() {
 	if strings.Contains(text, `"token"`) || strings.Contains(text, `"access_token"`) || strings.Contains(text, `"refresh_token"`) {
 		text = "(body holds a token)"
 	}
-	b.tracer.write(fmt.Sprintf("<-- Response #%d\n< Response body:\n%s", b.number, text))
+	b.tracer.write(fmt.Sprintf("<-- Body of response %d\n< Response body:\n%s", b.number, text))
 }
 
 var secretHeaders = []string{"Authorization", "Set-Cookie", "Cookie", "Proxy-Authorization"}
 
-func headers(h http.Header) string {
+// headers returns a line for each header, which is called what names has for it.
+func headers(h http.Header, names map[string]string) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(h)) {
+		shown := cmp.Or(names[name], name)
 		for _, value := range h[name] {
 			switch {
 			case slices.Contains(secretHeaders, name):
@@ -110,7 +114,7 @@ func headers(h http.Header) string {
 					value = scrubURL(u)
 				}
 			}
-			fmt.Fprintf(&b, "   %q: %q\n", name, value)
+			fmt.Fprintf(&b, "   %q: %q\n", shown, value)
 		}
 	}
 	return b.String()

@@ -24,6 +24,7 @@ const (
 	CodeDenied              = "DENIED"
 	CodeUnsupported         = "UNSUPPORTED"
 	CodeTooManyRequests     = "TOOMANYREQUESTS"
+	CodePreconditionFailed  = "PRECONDITION_FAILED" // of this project; the specification has none for 412
 	CodeUnknown             = "UNKNOWN"
 )
 

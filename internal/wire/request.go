@@ -25,7 +25,25 @@ const (
 	Tags               // /v2/<name>/tags/list            end-8
 	Referrers          // /v2/<name>/referrers/<digest>   end-12
 	Repositories       // /v2/_catalog
+
+	// Beyond it: extensions/_oci.md, and what ORAS had before referrers.
+	Extensions           // /v2/_oci/ext/discover
+	RepositoryExtensions // /v2/<name>/_oci/ext/discover
+	ORASReferrers        // /v2/<name>/_oras/artifacts/referrers?digest=
 )
+
+// The paths of extensions, below /v2/ or /v2/<name>/.
+const (
+	PathCatalog       = "_catalog"
+	PathExtensions    = "_oci/ext/discover"
+	PathORASReferrers = "_oras/artifacts/referrers"
+	PathManifests     = "manifests/"
+)
+
+// ExtensionConditional is the name by which a registry says, among its extensions,
+// that it heeds [Conditions] on manifests. That it gives entity tags says nothing:
+// many do, and write whatever comes.
+const ExtensionConditional = "_conditional"
 
 // A Request is what the path and the query of an HTTP request say. The server
 // parses one with [Parse], the client writes one with [Request.String]; each
@@ -33,16 +51,16 @@ const (
 // absent.
 type Request struct {
 	Route        Route
-	Repository   string         // all but Ping and Repositories
+	Repository   string         // all but Ping, Repositories and Extensions
 	Tag          string         // Manifest: the reference, if it is a tag
-	Digest       oras.Digest    // Blob, Manifest, Referrers: the reference; Uploads, Upload: ?digest=
+	Digest       oras.Digest    // Blob, Manifest, Referrers: the reference; Uploads, Upload, ORASReferrers: ?digest=
 	UploadID     string         // Upload
 	Mount        oras.Digest    // Uploads: ?mount=
 	From         string         // Uploads: ?from=, the repository to mount from
 	Algorithm    oras.Algorithm // Uploads: ?digest-algorithm=
-	N            *int           // Tags, Repositories, Referrers: ?n=, the page's size
-	Last         string         // Tags, Repositories, Referrers: ?last=, after which the page begins
-	ArtifactType string         // Referrers: ?artifactType=
+	N            *int           // lists: ?n=, the page's size
+	Last         string         // lists: ?last=, after which the page begins
+	ArtifactType string         // Referrers, ORASReferrers: ?artifactType=
 	Tags         []string       // Manifest by digest: ?tag=, repeated
 }
 
@@ -66,11 +84,6 @@ func Parse(u *url.URL) (*Request, error) {
 	if err := r.parsePath(u.Path); err != nil {
 		return r, err
 	}
-	if r.Repository != "" {
-		if err := oras.CheckRepository(r.Repository); err != nil {
-			return r, err
-		}
-	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
 		return r, fmt.Errorf("query: %w", oras.ErrReference)
@@ -86,9 +99,20 @@ func (r *Request) parsePath(path string) error {
 		return nil
 	case !ok:
 		return fmt.Errorf("%s: %w", path, oras.ErrNotFound)
-	case rest == "_catalog":
+	case rest == PathCatalog:
 		r.Route = Repositories
 		return nil
+	case rest == PathExtensions:
+		r.Route = Extensions
+		return nil
+	}
+	if name, ok := strings.CutSuffix(rest, "/"+PathExtensions); ok {
+		r.Route = RepositoryExtensions
+		return r.setRepository(name)
+	}
+	if name, ok := strings.CutSuffix(rest, "/"+PathORASReferrers); ok {
+		r.Route = ORASReferrers
+		return r.setRepository(name)
 	}
 	// The name may hold any of the words, so the path is read from its end.
 	last := func() (element string) {
@@ -119,11 +143,16 @@ func (r *Request) parsePath(path string) error {
 	default:
 		return fmt.Errorf("%s: %w", path, oras.ErrNotFound)
 	}
-	r.Repository = rest
-	if rest == "" {
-		return fmt.Errorf("%w: invalid repository %q", oras.ErrReference, rest)
+	if err := r.setRepository(rest); err != nil {
+		return err
 	}
 	return r.parseReference(reference)
+}
+
+// setRepository lets r be about the repository called name.
+func (r *Request) setRepository(name string) error {
+	r.Repository = name
+	return oras.CheckRepository(name)
 }
 
 func (r *Request) parseReference(reference string) (err error) {
@@ -168,7 +197,12 @@ func (r *Request) parseQuery(q url.Values) (err error) {
 				err = oras.CheckTag(tag)
 			}
 		}
-	case Tags, Repositories, Referrers:
+	case Tags, Repositories, Referrers, ORASReferrers:
+		if r.Route == ORASReferrers {
+			if r.Digest = digest("digest"); err == nil && r.Digest.IsZero() {
+				err = fmt.Errorf("%w: referrers of what, the parameter digest does not say", oras.ErrInvalid)
+			}
+		}
 		r.Last = one("last")
 		r.ArtifactType = one("artifactType")
 		if text := one("n"); text != "" && err == nil {
@@ -206,7 +240,13 @@ func (r *Request) path() string {
 	case Referrers:
 		return base + "/referrers/" + r.Digest.String()
 	case Repositories:
-		return "/v2/_catalog"
+		return "/v2/" + PathCatalog
+	case Extensions:
+		return "/v2/" + PathExtensions
+	case RepositoryExtensions:
+		return base + "/" + PathExtensions
+	case ORASReferrers:
+		return base + "/" + PathORASReferrers
 	}
 	return "/v2/"
 }
@@ -218,7 +258,8 @@ func (r *Request) query() url.Values {
 			q.Set(name, value)
 		}
 	}
-	if r.Route == Uploads || r.Route == Upload {
+	switch r.Route {
+	case Uploads, Upload, ORASReferrers:
 		set("digest", r.Digest.String())
 	}
 	set("mount", r.Mount.String())
@@ -247,9 +288,10 @@ func (r *Request) Scopes(method string) []string {
 	}
 	actions := "pull,push"
 	switch {
-	case method == http.MethodGet && r.Route != Upload, method == http.MethodHead:
+	case r.Route == Upload:
+	case method == http.MethodGet, method == http.MethodHead:
 		actions = "pull"
-	case method == http.MethodDelete && r.Route != Upload:
+	case method == http.MethodDelete:
 		actions = "delete"
 	}
 	scopes := []string{"repository:" + r.Repository + ":" + actions}

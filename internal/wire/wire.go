@@ -18,6 +18,10 @@ const (
 	HeaderChunkMinLength = "OCI-Chunk-Min-Length"
 	HeaderUploadID       = "Docker-Upload-UUID"
 	HeaderAPIVersion     = "Docker-Distribution-API-Version"
+	HeaderORASVersion    = "ORAS-Api-Version" // artifacts-spec, manifest-referrers-api.md
+	HeaderWarning        = "Warning"
+	HeaderForwardedProto = "X-Forwarded-Proto"
+	HeaderForwardedHost  = "X-Forwarded-Host"
 )
 
 // Limits on what is read into memory, in bytes. Manifests have

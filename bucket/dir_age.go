@@ -1,0 +1,126 @@
+package bucket
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"time"
+)
+
+// sharing lets do put or touch files in folder while nobody deletes any for being
+// old. It costs two calls of the system, and waits only while one file is deleted.
+// A process that is killed lets go of its locks.
+func (d *Dir) sharing(folder string, do func() error) error {
+	lock, err := d.lock(folder, false)
+	if err != nil {
+		return err
+	}
+	err = do()
+	if closeErr := lock.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// Stat is what the comment of [Bucket] says.
+func (d *Dir) Stat(ctx context.Context, key string) (Status, error) {
+	name, err := d.file(key)
+	if err != nil {
+		return Status{}, err
+	}
+	var status Status
+	err = d.within(name, func(f *folder, base string) error {
+		info, err := object(f.Stat(base))
+		if err != nil {
+			return err
+		}
+		names, err := countNames(f, base, info)
+		status = Status{info.Size(), info.ModTime(), names}
+		return err
+	})
+	if err != nil {
+		return Status{}, failed(key, err)
+	}
+	return status, nil
+}
+
+// Touch is what the comment of [Bucket] says.
+func (d *Dir) Touch(ctx context.Context, key string) error {
+	name, err := d.file(key)
+	if err != nil {
+		return err
+	}
+	if err := d.sharing(path.Dir(name), func() error { return d.touch(name) }); err != nil {
+		return failed(key, err)
+	}
+	return nil
+}
+
+// DeleteOlder is what the comment of [Bucket] says.
+func (d *Dir) DeleteOlder(ctx context.Context, key string, than time.Time) (bool, error) {
+	name, err := d.file(key)
+	if err != nil {
+		return false, err
+	}
+	deleted, err := d.deleteOlder(name, than)
+	if err != nil {
+		return deleted, failed(key, err)
+	}
+	return deleted, nil
+}
+
+func (d *Dir) deleteOlder(name string, than time.Time) (deleted bool, err error) {
+	// The disk may take long to free what a large file holds, and does so when it
+	// is closed for the last time: after others can go on.
+	f, err := d.openFile(name, os.O_RDONLY)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close() // was only held
+	lock, err := d.lock(path.Dir(name), true)
+	if err != nil {
+		return false, err
+	}
+	defer lock.Close() // has nothing to write
+	info, err := object(d.stat(name))
+	if err != nil {
+		return false, err
+	}
+	if !info.ModTime().Before(than) {
+		return false, nil
+	}
+	if err := d.doing("remove", name); err != nil {
+		return false, err
+	}
+	if err := d.remove(name); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// Leftovers is what the comment of [Bucket] says: temporary files.
+func (d *Dir) Leftovers(ctx context.Context, than time.Time, fn func(Leftover) error) error {
+	left, err := fs.ReadDir(d.root.FS(), temporary)
+	if err != nil {
+		return err
+	}
+	for _, entry := range left {
+		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !info.ModTime().Before(than) {
+			continue // perhaps still being written
+		}
+		name := path.Join(temporary, entry.Name())
+		if err := fn(Leftover{name, info.Size(), func() error { return d.discard(name) }}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,260 @@
+package bucket_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/bucket"
+)
+
+// A power is what a Dir did to the disk, until it failed.
+type power struct {
+	root  string // the folder of the Dir
+	spare string // a folder for what was there before
+	left  int    // what will still be done before power fails; below 0, it does not
+
+	mu    sync.Mutex
+	n     int
+	dirty map[string]bool // files of which what was written may be lost
+	names []*unsure       // names that may come, go, or be another file's after a loss of power
+}
+
+// unsure is a name that the system may not have written to the disk.
+type unsure struct {
+	name, was string // was is a file with what had the name before, or empty
+}
+
+var errPower = errors.New("power failed")
+
+func newPower(t *testing.T, d *bucket.Dir, left int) *power {
+	p := &power{root: d.Path(), spare: t.TempDir(), left: left, dirty: map[string]bool{}}
+	d.Before(p.before)
+	return p
+}
+
+// before notes what is about to be done.
+func (p *power) before(op string, names ...string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.n == p.left {
+		return errPower
+	}
+	p.n++
+	last := names[len(names)-1]
+	switch op {
+	case "write":
+		p.dirty[last] = true
+	case "fsync":
+		delete(p.dirty, last)
+	case "sync":
+		p.names = slices.DeleteFunc(p.names, func(u *unsure) bool { return filepath.Dir(u.name) == filepath.Clean(last) })
+	case "rename":
+		p.dirty[last] = p.dirty[names[0]]
+		delete(p.dirty, names[0])
+		p.doubt(last)
+	default: // create, link, mkdir, remove
+		p.doubt(last)
+	}
+	return nil
+}
+
+// doubt notes what has the name before that may be changed.
+func (p *power) doubt(name string) {
+	if strings.HasPrefix(name, ".tmp/") {
+		return
+	}
+	u := &unsure{name: name}
+	if info, err := os.Stat(filepath.Join(p.root, name)); err == nil {
+		if info.IsDir() {
+			return // and stays
+		}
+		u.was = filepath.Join(p.spare, fmt.Sprint(p.n))
+		if err := os.Link(filepath.Join(p.root, name), u.was); err != nil {
+			panic(err)
+		}
+	}
+	p.names = append(p.names, u)
+}
+
+// after calls check with a copy of the folder as it may be after power failed: for
+// many choices of names that were lost.
+func (p *power) after(t *testing.T, check func(d *bucket.Dir)) {
+	all := 1<<len(p.names) - 1
+	var choices []int
+	if len(p.names) <= 3 {
+		for lost := range all + 1 {
+			choices = append(choices, lost)
+		}
+	} else {
+		choices = append(choices, 0, all)
+		for i := range p.names {
+			choices = append(choices, 1<<i, all&^(1<<i))
+		}
+	}
+	for _, lost := range choices {
+		folder := t.TempDir()
+		must(t, linkTree(p.root, folder))
+		for i, u := range slices.Backward(p.names) {
+			if lost>>i&1 == 0 {
+				continue
+			}
+			name := filepath.Join(folder, u.name)
+			must(t, os.RemoveAll(name))
+			if u.was != "" {
+				must(t, os.MkdirAll(filepath.Dir(name), 0o700))
+				must(t, os.Link(u.was, name))
+			}
+		}
+		for name, dirty := range p.dirty {
+			name = filepath.Join(folder, name)
+			if _, err := os.Stat(name); dirty && err == nil && !strings.Contains(name, "/_uploads/") && !strings.Contains(name, "/.tmp/") {
+				must(t, os.Remove(name))
+				must(t, os.WriteFile(name, nil, 0o600))
+			}
+		}
+		d, err := bucket.OpenDir(folder)
+		must(t, err)
+		check(d)
+		if t.Failed() {
+			for i, u := range p.names {
+				t.Logf("%s, lost: %v", u.name, lost>>i&1 == 1)
+			}
+			t.FailNow()
+		}
+		must(t, d.Close())
+		must(t, os.RemoveAll(folder))
+	}
+}
+
+// linkTree lets the files below to be those below from.
+func linkTree(from, to string) error {
+	return filepath.WalkDir(from, func(path string, entry os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := filepath.Join(to, strings.TrimPrefix(path, from))
+		if entry.IsDir() {
+			return os.MkdirAll(name, 0o700)
+		}
+		return os.Link(path, name)
+	})
+}
+
+// TestPower: whenever power fails, and whichever of the names that were not synced
+// are lost then, what was acknowledged is there, and nothing is wrong.
+func TestPower(t *testing.T) {
+	third, thirdDesc := image("third", oras.Manifest{Layers: []oras.Descriptor{newLayerDesc}})
+	type state struct {
+		tags map[string]oras.Descriptor
+		gone []oras.Descriptor
+	}
+	steps := []struct {
+		name string
+		do   func(s *bucket.Store, other *bucket.Store) error
+		then func(st *state)
+	}{
+		{"push", func(s, other *bucket.Store) error {
+			return errors.Join(oras.Push(t.Context(), s, configDesc, strings.NewReader("{}")), oras.Push(t.Context(), s, layerDesc, bytes.NewReader(layer)))
+		}, nil},
+		{"push and tag", func(s, other *bucket.Store) error {
+			return oras.PushTagged(t.Context(), s, subjectDesc, bytes.NewReader(subject), "v1", "v2")
+		}, func(st *state) { st.tags["v1"], st.tags["v2"] = subjectDesc, subjectDesc }},
+		{"attach", func(s, other *bucket.Store) error {
+			return oras.PushTagged(t.Context(), s, signedDesc, bytes.NewReader(signed), "signature")
+		}, func(st *state) { st.tags["signature"] = signedDesc }},
+		{"push elsewhere", func(s, other *bucket.Store) error {
+			return errors.Join(oras.Push(t.Context(), other, configDesc, strings.NewReader("{}")), oras.Push(t.Context(), other, newLayerDesc, bytes.NewReader(newLayer)))
+		}, nil},
+		{"upload what is elsewhere", func(s, other *bucket.Store) error {
+			u, err := oras.OpenUpload(t.Context(), s, "")
+			if err == nil {
+				_, err = u.Append(t.Context(), 0, bytes.NewReader(newLayer))
+			}
+			if err == nil {
+				err = u.Commit(t.Context(), newLayerDigest)
+			}
+			return err
+		}, nil},
+		{"move tag", func(s, other *bucket.Store) error {
+			return oras.PushTagged(t.Context(), s, thirdDesc, bytes.NewReader(third), "v1")
+		}, func(st *state) { st.tags["v1"] = thirdDesc }},
+		{"tag", func(s, other *bucket.Store) error { return s.Tag(t.Context(), thirdDesc, "v3") }, func(st *state) { st.tags["v3"] = thirdDesc }},
+		{"mount", func(s, other *bucket.Store) error { return oras.Mount(t.Context(), other, layerDesc, "a", nil) }, nil},
+		{"push elsewhere what is here", func(s, other *bucket.Store) error {
+			return oras.PushTagged(t.Context(), other, subjectDesc, bytes.NewReader(subject), "v1")
+		}, nil},
+		{"untag", func(s, other *bucket.Store) error { return s.Untag(t.Context(), "v3") }, func(st *state) { st.tags["v3"] = oras.Descriptor{} }},
+		{"delete", func(s, other *bucket.Store) error { return s.Delete(t.Context(), signedDesc) },
+			func(st *state) { st.tags["signature"] = oras.Descriptor{}; st.gone = append(st.gone, signedDesc) }},
+		{"delete again", func(s, other *bucket.Store) error { return s.Delete(t.Context(), subjectDesc) },
+			func(st *state) { st.tags["v2"] = oras.Descriptor{}; st.gone = append(st.gone, subjectDesc) }},
+		{"collect", func(s, other *bucket.Store) error {
+			if err := other.Untag(t.Context(), "v1"); err != nil {
+				return err
+			}
+			age(t, s.Dir(), 10*time.Hour)
+			_, err := s.Registry().Collect(t.Context(), &bucket.CollectOptions{Untagged: 2 * time.Hour})
+			return err
+		}, nil},
+	}
+	every := 1
+	if testing.Short() {
+		every = 7
+	}
+	total := 0
+	for left := 0; ; left += every {
+		dir := openDir(t)
+		p := newPower(t, dir, left)
+		s, other := repository(t, bucket.New(dir), "a"), repository(t, bucket.New(dir), "b")
+		now := state{tags: map[string]oras.Descriptor{}}
+		failed := -1
+		for i, step := range steps {
+			if err := step.do(s, other); errors.Is(err, errPower) {
+				failed = i
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if step.then != nil {
+				step.then(&now)
+			}
+		}
+		if failed < 0 {
+			break
+		}
+		then := state{tags: map[string]oras.Descriptor{}}
+		if steps[failed].then != nil {
+			steps[failed].then(&then) // as much of it as was done
+		}
+		p.after(t, func(d *bucket.Dir) {
+			total++
+			clean(t, d)
+			s := repository(t, bucket.New(d), "a")
+			for tag, desc := range now.tags {
+				if _, may := then.tags[tag]; may {
+					continue
+				}
+				resolves(tag, desc)(t, s)
+			}
+			for _, desc := range now.gone {
+				resolves(desc.Digest.String(), oras.Descriptor{})(t, s)
+			}
+			if t.Failed() {
+				t.Logf("power failed after %d, during %q", left, steps[failed].name)
+			}
+		})
+	}
+	t.Logf("%d states", total)
+	if total < 100 && !testing.Short() {
+		t.Errorf("there were only %d states", total)
+	}
+}

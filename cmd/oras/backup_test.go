@@ -1,0 +1,310 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/layout"
+	"github.com/c73062ad/oras/memory"
+	"github.com/c73062ad/oras/server"
+)
+
+// A slowRegistry is a registry with the image r:v1 of two layers. While it stalls,
+// it begins to send or to take the second one, and goes no further.
+type slowRegistry struct {
+	host   string
+	store  oras.Store
+	layers []oras.Descriptor
+	stalls atomic.Bool
+	begun  chan struct{} // gets a value when it stalls
+}
+
+func newSlowRegistry(t *testing.T) *slowRegistry {
+	t.Helper()
+	reg := memory.NewRegistry()
+	s := &slowRegistry{begun: make(chan struct{}, 10)}
+	s.store = fillSlow(t, s, reg)
+	next := server.New(reg, nil)
+	done := make(chan struct{})
+	large := s.layers[1]
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		download := r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, string(large.Digest))
+		upload := r.Method != http.MethodGet && r.ContentLength >= large.Size
+		if !s.stalls.Load() || !download && !upload {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if download {
+			w.Header().Set("Content-Length", fmt.Sprint(large.Size))
+			w.Write(make([]byte, large.Size/2))
+			w.(http.Flusher).Flush()
+		}
+		s.begun <- struct{}{}
+		select {
+		case <-r.Context().Done():
+		case <-done:
+		}
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(func() { close(done); front.Close() })
+	_, port, _ := strings.Cut(strings.TrimPrefix(front.URL, "http://"), ":")
+	s.host = "localhost:" + port
+	return s
+}
+
+func fillSlow(t *testing.T, s *slowRegistry, reg oras.Registry) oras.Store {
+	t.Helper()
+	store, err := reg.Repository(t.Context(), "r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, content := range [][]byte{[]byte("{}"), bytes.Repeat([]byte("large"), 200_000)} {
+		desc, err := oras.PushBytes(t.Context(), store, oras.MediaTypeLayer, content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.layers = append(s.layers, desc)
+	}
+	desc, err := oras.Pack(t.Context(), store, &oras.PackOptions{ArtifactType: "test/slow", Layers: s.layers})
+	if err := errors.Join(err, store.Tag(t.Context(), desc, "v1")); err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+// start starts "oras" with the given arguments, and returns when the registry has
+// stalled.
+func (s *slowRegistry) start(t *testing.T, args ...string) (cmd *exec.Cmd, stderr *bytes.Buffer) {
+	t.Helper()
+	path, err := exec.LookPath("oras") // this test's own, see TestMain
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stalls.Store(true)
+	cmd, stderr = exec.Command(path, args...), new(bytes.Buffer)
+	cmd.Stderr = stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	watchdog := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	t.Cleanup(func() {
+		watchdog.Stop()
+		cmd.Process.Kill()
+	})
+	begun := make(chan struct{}, 1)
+	go func() { // wait for the other layer, too
+		lines := bufio.NewScanner(stdout)
+		for lines.Scan() {
+			if line := lines.Text(); strings.HasPrefix(line, "Pulled ") || strings.HasPrefix(line, "Pushed ") {
+				begun <- struct{}{}
+				break
+			}
+		}
+		io.Copy(io.Discard, stdout)
+	}()
+	for range 2 {
+		select {
+		case <-begun:
+		case <-s.begun:
+		case <-time.After(30 * time.Second):
+			t.Fatalf("it did not come so far: %s", stderr)
+		}
+	}
+	return cmd, stderr
+}
+
+// oras runs one command line in this process.
+func (s *slowRegistry) oras(t *testing.T, args ...string) string {
+	t.Helper()
+	s.stalls.Store(false)
+	var out, errs bytes.Buffer
+	if status := run(t.Context(), args, console{nil, &out, &errs}); status != 0 {
+		t.Fatalf("%q: %s", args, &errs)
+	}
+	return out.String()
+}
+
+// wantWhole checks that the layout at path has all of r:v1.
+func wantWhole(t *testing.T, path string) {
+	t.Helper()
+	src, err := layout.OpenReadOnly(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	if _, err := oras.Copy(t.Context(), src, "v1", memory.New(), nil); err != nil { // which verifies
+		t.Error(err)
+	}
+}
+
+// wantNames checks what is in dir.
+func wantNames(t *testing.T, dir string, want ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%s has %q, want %q", dir, got, want)
+	}
+}
+
+// TestBackupKilled: whenever a backup is killed, a directory is a layout, without a
+// tag of what is not whole, and goes on from there the next time; an archive is the
+// old one or none.
+func TestBackupKilled(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	s := newSlowRegistry(t)
+	out := filepath.Join(t.TempDir(), "backup")
+	cmd, _ := s.start(t, "backup", "-o", out, s.host+"/r:v1")
+	cmd.Process.Kill()
+	cmd.Wait()
+	killed, err := layout.OpenReadOnly(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := killed.Resolve(t.Context(), "v1"); !errors.Is(err, oras.ErrNotFound) {
+		t.Errorf("v1: %v", err)
+	}
+	killed.Close()
+	if told := s.oras(t, "backup", "-o", out, s.host+"/r:v1"); !strings.Contains(told, "\nExists  44136fa355b3 ") {
+		t.Errorf("it pulls again what it has:\n%s", told)
+	}
+	wantWhole(t, out)
+
+	out = filepath.Join(t.TempDir(), "backup.tar")
+	for _, old := range []bool{false, true} {
+		cmd, _ := s.start(t, "backup", "-o", out, s.host+"/r:v1")
+		cmd.Process.Kill()
+		cmd.Wait()
+		if _, err := os.Stat(out); (err == nil) != old {
+			t.Errorf("there is an archive: %v", err)
+		}
+		if old {
+			wantWhole(t, out)
+		}
+		s.oras(t, "backup", "-o", out, s.host+"/r:v1")
+		wantWhole(t, out)
+	}
+}
+
+// interrupted interrupts cmd and checks how it ends.
+func interrupted(t *testing.T, cmd *exec.Cmd, stderr *bytes.Buffer) {
+	t.Helper()
+	start := time.Now()
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("it ended after %v", took)
+	}
+	if text := stderr.String(); cmd.ProcessState.ExitCode() != 1 || !strings.HasPrefix(text, "Error: ") || !strings.HasSuffix(text, "interrupt signal received\n") || strings.Count(text, "\n") != 1 {
+		t.Errorf("status %d, %q", cmd.ProcessState.ExitCode(), text)
+	}
+}
+
+// TestBackupInterrupted: a backup that is interrupted ends at once and leaves nothing
+// half-written: a directory is a layout, of an archive there is nothing.
+func TestBackupInterrupted(t *testing.T) {
+	s := newSlowRegistry(t)
+	dir := t.TempDir()
+	cmd, stderr := s.start(t, "backup", "-o", filepath.Join(dir, "backup.tar"), s.host+"/r")
+	interrupted(t, cmd, stderr)
+	wantNames(t, dir)
+
+	out := filepath.Join(dir, "backup")
+	cmd, stderr = s.start(t, "backup", "-o", out, s.host+"/r")
+	interrupted(t, cmd, stderr)
+	wantNames(t, out, ".oras.lock", "blobs", "index.json", "oci-layout")
+	wantNames(t, filepath.Join(out, "blobs", "sha256"), s.layers[0].Digest.Encoded())
+}
+
+// A trigger is standard output that calls do once, when it is told text.
+type trigger struct {
+	text string
+	do   func()
+	once sync.Once
+}
+
+func (w *trigger) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), w.text) {
+		w.once.Do(w.do)
+	}
+	return len(p), nil
+}
+
+// TestExportInterrupted: nothing is left of a backup that is interrupted when it makes
+// the archive, and the one that was there is as it was.
+func TestExportInterrupted(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	s := newSlowRegistry(t)
+	dir := t.TempDir()
+	out := filepath.Join(dir, "backup.tar")
+	if err := os.WriteFile(out, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stdout := &trigger{text: "Exporting", do: func() { cancel(errors.New("the interrupt")) }}
+	var errs bytes.Buffer
+	status := run(ctx, []string{"backup", "-o", out, s.host + "/r"}, console{nil, stdout, &errs})
+	if status != 1 || errs.String() != "Error: the interrupt\n" {
+		t.Errorf("status %d, %q", status, &errs)
+	}
+	wantNames(t, dir, "backup.tar")
+	if data, err := os.ReadFile(out); err != nil || string(data) != "old" {
+		t.Errorf("the archive that was there is %q, %v", data, err)
+	}
+}
+
+// TestRestoreInterrupted: a restore that is interrupted ends at once, and the
+// registry has no tag of what is not whole.
+func TestRestoreInterrupted(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	s := newSlowRegistry(t)
+	in := filepath.Join(t.TempDir(), "backup.tar")
+	s.oras(t, "backup", "-o", in, s.host+"/r:v1")
+	cmd, stderr := s.start(t, "restore", "--input", in, s.host+"/restored")
+	interrupted(t, cmd, stderr)
+	s.stalls.Store(false)
+	for _, status := range []int{1, 0} {
+		if got := run(t.Context(), []string{"resolve", s.host + "/restored:v1"}, console{nil, io.Discard, io.Discard}); got != status {
+			t.Errorf("resolving it: status %d, want %d", got, status)
+		}
+		s.oras(t, "restore", "--input", in, s.host+"/restored")
+	}
+}
+
+func TestByteSize(t *testing.T) {
+	for n, want := range map[int64]string{
+		0: "0 B", 1: "1 B", 1023: "1023 B", 1024: "1 KB", 8704: "8.5 KB", 1234567: "1.18 MB", 10 << 20: "10 MB",
+		12345678: "11.8 MB", 987654321: "942 MB", 1 << 40: "1 TB", 1<<63 - 1: "8 EB",
+	} {
+		if got := byteSize(n); got != want {
+			t.Errorf("%d bytes are %q, want %q", n, got, want)
+		}
+	}
+}

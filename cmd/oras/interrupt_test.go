@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/c73062ad/oras"
+)
+
+// A stalling proxy in front of a registry passes all requests but those of one
+// method to paths that hold part: of a download it gives the first half, of an
+// upload it takes the first bytes, and then nothing happens any more.
+type stallingProxy struct {
+	method, part string
+	registry     *httputil.ReverseProxy
+	reached      chan struct{} // is sent to when such a request came
+	ended        chan struct{} // is closed when they may end
+}
+
+func (p *stallingProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != p.method || !strings.Contains(r.URL.Path, p.part) {
+		p.registry.ServeHTTP(w, r)
+		return
+	}
+	if r.Method == http.MethodGet {
+		answer := httptest.NewRecorder()
+		p.registry.ServeHTTP(answer, r)
+		for name, values := range answer.Header() {
+			w.Header()[name] = values
+		}
+		w.WriteHeader(answer.Code)
+		w.Write(answer.Body.Bytes()[:answer.Body.Len()/2])
+		w.(http.Flusher).Flush()
+	} else {
+		io.CopyN(io.Discard, r.Body, 1)
+	}
+	select {
+	case p.reached <- struct{}{}:
+	default:
+	}
+	<-p.ended
+}
+
+// An interruption is that of a command when it came to a request. A pull may leave
+// the part of a file that it has, for the next to go on with.
+type interruption struct {
+	args         string // $REG is the proxy, $DIRECT the registry
+	method, part string
+	left         []string // what the names may begin with of files that are there afterwards and were not before
+	again        string   // a command that must go well afterwards
+	goesOn       string   // what it may say in the end
+}
+
+var interruptions = []interruption{
+	{args: "pull $REG/r:v1 -o out", method: "GET", part: "/blobs/", left: []string{"out/.oras-"}, goesOn: resumesInContent, again: "pull $DIRECT/r:v1 -o out"},
+	{args: "pull $REG/r:v1 -o old", method: "GET", part: "/blobs/", left: []string{"old/.oras-"}, goesOn: resumesInContent},
+	{args: "pull $REG/r:v1 -o out", method: "GET", part: "/manifests/"},
+	{args: "push $REG/new$N:v1 large --export-manifest exported.json", method: "PUT", part: "/uploads/"},
+	{args: "push $REG/new$N:v1 large --export-manifest exported.json", method: "PUT", part: "/manifests/", goesOn: resumesBehind},
+	{args: "push $REG/new$N:v1 large", method: "POST", part: "/uploads/"},
+	{args: "attach $REG/r:v1 --artifact-type t/a other --export-manifest exported.json", method: "PUT", part: "/uploads/"},
+	{args: "attach $REG/r:v1 --artifact-type t/a other", method: "PUT", part: "/manifests/", goesOn: resumesBehind},
+	{args: "cp $REG/r:v1 $DIRECT/new$N:v1", method: "GET", part: "/blobs/"},
+	{args: "cp $DIRECT/r:v1 $REG/new$N:v1", method: "PUT", part: "/uploads/"},
+	{args: "cp -r $REG/r:v1 --to-oci-layout layout:v1", method: "GET", part: "/blobs/", left: []string{"layout/"}, again: "cp -r $DIRECT/r:v1 --to-oci-layout layout:v1"},
+	{args: "cp -r $REG/r:v1 --to-oci-layout layout:v1", method: "GET", part: "/referrers/", left: []string{"layout/"}, again: "tag --oci-layout filled:v1 v2", goesOn: resumesBehind},
+	{args: "cp $REG/r:v1 --to-oci-layout filled:v2", method: "GET", part: "/blobs/", again: "tag --oci-layout filled:v1 v2"},
+	{args: "cp --from-oci-layout filled:v1 $REG/new$N:v1", method: "PUT", part: "/uploads/", again: "tag --oci-layout filled:v1 v2"},
+	{args: "blob fetch $REG/r@$LARGE -o fetched", method: "GET", part: "/blobs/"},
+	{args: "blob fetch $REG/r@$LARGE -o old/large", method: "GET", part: "/blobs/"},
+	{args: "blob push $REG/new$N large", method: "PUT", part: "/uploads/"},
+	{args: "manifest fetch $REG/r:v1 -o fetched", method: "GET", part: "/manifests/"},
+	{args: "manifest fetch-config $REG/r:v1 -o fetched", method: "GET", part: "/blobs/"},
+	{args: "manifest push $REG/new$N:v1 manifest.json", method: "PUT", part: "/manifests/"},
+	{args: "discover $REG/r:v1", method: "GET", part: "/referrers/"},
+	{args: "tag $REG/r:v1 v2", method: "PUT", part: "/manifests/"},
+	{args: "resolve $REG/r:v1", method: "HEAD", part: "/manifests/"},
+	{args: "repo ls $REG", method: "GET", part: "/_catalog"},
+	{args: "repo tags $REG/r", method: "GET", part: "/tags/list"},
+	{args: "login $REG -u hello --password-stdin --registry-config new.json", method: "GET", part: "/v2/", again: "login $DIRECT -u hello -p x --registry-config new.json"},
+	{args: "backup $REG/r:v1 --include-referrers -o saved.tar", method: "GET", part: "/blobs/"},
+	{args: "restore --input filled $REG/new$N:v1", method: "PUT", part: "/uploads/", again: "tag --oci-layout filled:v1 v2"},
+}
+
+// TestInterrupt interrupts commands in the middle of a transfer. They end within a
+// second and leave no file that is not whole, and no lock.
+func TestInterrupt(t *testing.T) {
+	registry := startRegistry(t, t.TempDir())
+	direct := "localhost" + strings.TrimPrefix(registry.host, "127.0.0.1")
+	made := t.TempDir()
+	large := bytes.Repeat([]byte("large"), 300_000) // more than goes with one POST
+	mustWrite(t, filepath.Join(made, "large"), large)
+	mustWrite(t, filepath.Join(made, "other"), large[1:])
+	mustWrite(t, filepath.Join(made, "manifest.json"), []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`))
+	mustWrite(t, filepath.Join(made, "old", "large"), []byte("old"))
+	env := append(os.Environ(), "HOME="+made, "DOCKER_CONFIG="+made, "ORAS_CACHE=cache")
+	number := 0 // of the interruption
+	command := func(dir, line, reg string) *exec.Cmd {
+		path, err := exec.LookPath("oras") // this test's own, see TestMain
+		if err != nil {
+			t.Fatal(err)
+		}
+		line = strings.NewReplacer("$REG", reg, "$DIRECT", direct, "$LARGE", oras.SHA256.Digest(large).String(), "$N", fmt.Sprint(number)).Replace(line)
+		cmd := exec.Command(path, strings.Fields(line)...)
+		cmd.Dir, cmd.Env = dir, env
+		cmd.Stdin = strings.NewReader("secret")
+		return cmd
+	}
+	succeed := func(dir, line string) {
+		t.Helper()
+		if out, err := command(dir, line, direct).CombinedOutput(); err != nil {
+			t.Fatalf("oras %s: %v\n%s", line, err, out)
+		}
+	}
+	succeed(made, "push $REG/r:v1 large --config manifest.json:application/json")
+	succeed(made, "attach $REG/r:v1 --artifact-type t/a manifest.json")
+	succeed(made, "push --oci-layout filled:v1 other")
+
+	for i, test := range interruptions {
+		number = i
+		t.Run(fmt.Sprint(test.args, " ", test.method, " ", test.part), func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.CopyFS(dir, os.DirFS(made)); err != nil {
+				t.Fatal(err)
+			}
+			before := readTree(t, dir)
+			took := interrupt(t, direct, test, func(reg string) *exec.Cmd { return command(dir, test.args, reg) })
+			if took > time.Second {
+				t.Errorf("it took %v to end", took)
+			}
+			for name, content := range readTree(t, dir) {
+				old, ok := before[name]
+				may := slices.ContainsFunc(append(test.left, "cache/"), func(s string) bool { return strings.HasPrefix(name, s) })
+				switch {
+				case ok && old != content:
+					t.Errorf("%s has other content", name)
+				case !ok && !may && !strings.HasSuffix(name, ".lock"):
+					t.Errorf("%s is left", name)
+				}
+				if _, hex, ok := strings.Cut(name, "blobs/sha256/"); ok && oras.SHA256.Digest([]byte(content)).Hex() != hex {
+					t.Errorf("%s is not whole", name)
+				}
+			}
+			if out, err := command(dir, "repo tags $DIRECT/new$N", direct).CombinedOutput(); err == nil && len(out) > 0 {
+				t.Errorf("at the registry it has made the tag %s", out)
+			}
+			if test.again != "" {
+				succeed(dir, test.again)
+			}
+		})
+	}
+}
+
+// interrupt runs a command, interrupts it when it came to the request, and returns
+// how long it took to end: the best of three, since other tests run on the machine.
+func interrupt(t *testing.T, direct string, test interruption, command func(reg string) *exec.Cmd) time.Duration {
+	t.Helper()
+	best := time.Hour
+	for range 3 {
+		proxy := &stallingProxy{
+			method: test.method, part: test.part, reached: make(chan struct{}, 1), ended: make(chan struct{}),
+			registry: httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: direct}),
+		}
+		proxy.registry.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
+		server := httptest.NewServer(proxy)
+		defer server.Close()
+		defer close(proxy.ended)
+		cmd := command("localhost" + strings.TrimPrefix(server.URL, "http://127.0.0.1"))
+		var out, errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		watchdog := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		select {
+		case <-proxy.reached:
+		case err := <-ended:
+			t.Fatalf("it ended before the request: %v\n%s%s", err, &out, &errs)
+		}
+		start := time.Now()
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		err := <-ended
+		best = min(best, time.Since(start))
+		watchdog.Stop()
+		text := errs.String()
+		if test.goesOn != "" {
+			text = strings.TrimSuffix(text, test.goesOn+"\n")
+		}
+		if cmd.ProcessState.ExitCode() != 1 || !strings.HasSuffix(text, ": interrupt signal received\n") {
+			t.Errorf("it ended with %v and says %q", err, &errs)
+		}
+		if best < time.Second {
+			break
+		}
+	}
+	return best
+}
+
+// readTree returns the contents of all files below dir.
+func readTree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(filepath.Join(dir, path))
+		files[path] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func mustWrite(t *testing.T, path string, data []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}

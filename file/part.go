@@ -1,0 +1,219 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/archive"
+)
+
+var (
+	errTaken   = errors.New("somebody else has it")
+	errNoLocks = errors.New("nothing can be locked here")
+)
+
+// claim opens the file name of root for this process alone, making it if it is not
+// there. A file that another has, or that is not ours to write to, is errTaken.
+func claim(root *os.Root, name string) (*os.File, error) {
+	for range 100 {
+		flag := os.O_RDWR
+		info, err := root.Lstat(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			flag |= os.O_CREATE | os.O_EXCL
+		case err != nil:
+			return nil, err
+		case !isOurs(info):
+			return nil, errTaken
+		}
+		f, err := root.OpenFile(name, flag, 0o666)
+		if errors.Is(err, fs.ErrExist) || info != nil && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		locked, err := tryLock(f)
+		if err == nil && !locked {
+			err = errTaken
+		} else if err != nil {
+			err = fmt.Errorf("%w: %w", errNoLocks, err)
+		}
+		if err != nil {
+			f.Close()
+			if errors.Is(err, errNoLocks) && info == nil {
+				root.Remove(name)
+			}
+			return nil, err
+		}
+		// It is ours only if it still has the name: who had it before may
+		// have moved or removed it.
+		made := info == nil
+		opened, err := f.Stat()
+		if err == nil {
+			info, err = root.Lstat(name)
+		}
+		switch {
+		case err == nil && os.SameFile(info, opened) && (made || isOurs(info)):
+			return f, nil
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			f.Close()
+			return nil, err
+		}
+		f.Close()
+	}
+	return nil, errTaken
+}
+
+// A part is a file that content is written to before it has its name, and that goes
+// on existing, for the next try, when that comes to nothing.
+type part struct {
+	ground *ground
+	name   string   // in the ground; empty once the file has another name, or none
+	file   *os.File // nil while it is closed
+}
+
+func partName(d oras.Digest, size int64) string {
+	return fmt.Sprintf("%s%s-%s-%d.part", archive.TempPrefix, d.Algorithm(), d.Hex(), size)
+}
+
+// openPart opens the part for content. Where somebody else has that, it is one of
+// its own: waiting could be for one who never ends.
+func (at *ground) openPart(d oras.Digest, size int64) (*part, error) {
+	name := partName(d, size)
+	f, err := claim(at.root, name)
+	if err == nil {
+		return &part{at, name, f}, nil
+	}
+	if !errors.Is(err, errTaken) && !errors.Is(err, errNoLocks) {
+		return nil, err
+	}
+	if name, err = at.workName(name); err != nil {
+		return nil, err
+	}
+	f, err = at.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	return &part{at, name, f}, nil
+}
+
+// resume lets r, a verifier, go on behind what the part has and returns how much that
+// is. Where r cannot, it is nothing. The bytes on disk are hashed again: see
+// [oras.Continue].
+func (p *part) resume(ctx context.Context, r io.Reader, size int64) (n int64, err error) {
+	info, err := p.file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	have := info.Size()
+	if 0 < have && have <= size {
+		n, err = oras.Continue(r, contextReader{ctx, io.NewSectionReader(p.file, 0, have)})
+		if err != nil && !errors.Is(err, oras.ErrUnsupported) {
+			return 0, err
+		}
+	}
+	if n == have {
+		return n, nil
+	}
+	return n, p.file.Truncate(n)
+}
+
+// restart lets r, which went on behind what the part had, begin again.
+func (p *part) restart(r io.Reader) error {
+	if _, err := r.(io.Seeker).Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return p.file.Truncate(0)
+}
+
+// fill writes r, a verifier, to the part. What it returns first is the error of
+// reading.
+func (p *part) fill(ctx context.Context, r io.Reader, size int64) (readErr, writeErr error) {
+	n, err := p.resume(ctx, r, size)
+	if err != nil {
+		return err, nil
+	}
+	readErr, writeErr = pour(ctx, p.file, n, r, size-n)
+	if n > 0 && writeErr == nil && errors.Is(readErr, oras.ErrInvalid) {
+		// Perhaps it is what was there that is not right.
+		if err := p.restart(r); err != nil {
+			return err, nil
+		}
+		return pour(ctx, p.file, 0, r, size)
+	}
+	return readErr, writeErr
+}
+
+// keptPart is the size in bytes from which a part stays for the next try. Less is not
+// worth the hidden file.
+const keptPart = 64 << 10
+
+// leave closes the part after reading the content failed with err. It stays, for the
+// next try, unless what was read is wrong, or little.
+func (p *part) leave(err error) error {
+	info, statErr := p.file.Stat()
+	if statErr != nil || info.Size() < keptPart || errors.Is(err, oras.ErrInvalid) {
+		return p.remove()
+	}
+	return p.close()
+}
+
+// remove removes the part, as long as nobody else can have it, and closes it.
+func (p *part) remove() error {
+	var err error
+	if p.name != "" {
+		err = p.ground.root.Remove(p.name)
+		p.name = ""
+	}
+	return errors.Join(err, p.close())
+}
+
+func (p *part) close() error {
+	if p.file == nil {
+		return nil
+	}
+	err := p.file.Close()
+	p.file = nil
+	return err
+}
+
+// isShared reports whether others look for the part where it is.
+func (p *part) isShared() bool { return !strings.Contains(p.name, "/") }
+
+// hold makes the part one that nobody else looks for.
+func (p *part) hold() error {
+	if !p.isShared() {
+		return nil
+	}
+	name, err := p.ground.workName(path.Base(p.name))
+	if err == nil {
+		err = p.ground.root.Rename(p.name, name)
+	}
+	if err == nil {
+		p.name = name
+		_, err = p.check()
+	}
+	return err
+}
+
+// check reports a part that has been replaced: titles can be chosen so that they are
+// the name of one. What is in the work directory, and closed, nobody else has replaced.
+func (p *part) check() (fs.FileInfo, error) {
+	info, err := p.ground.root.Lstat(p.name)
+	if err != nil || p.file == nil {
+		return info, err
+	}
+	opened, err := p.file.Stat()
+	if err == nil && !os.SameFile(info, opened) {
+		err = fmt.Errorf("%s: %w: it was replaced while it was written", p.name, oras.ErrInvalid)
+	}
+	return info, err
+}

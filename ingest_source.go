@@ -1,0 +1,317 @@
+package oras
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"sync"
+)
+
+// newIngestSource returns the source of content for in.
+func newIngestSource(ctx context.Context, in *ingest, content io.Reader) (ingestSource, error) {
+	if s, ok := content.(io.ReadSeeker); ok {
+		start, err := s.Seek(0, io.SeekCurrent)
+		if err == nil { // a pipe is a Seeker that cannot
+			return newSeekSource(in, s, start)
+		}
+	}
+	s := &streamSource{
+		in:     in,
+		hash:   in.opts.Algorithm.New(),
+		pieces: make(chan streamPiece),
+		free:   make(chan []byte, 2),
+	}
+	s.free <- make([]byte, ingestPiece)
+	s.free <- make([]byte, ingestPiece)
+	s.reader.Go(func() { s.readAll(ctx, content) })
+	return s, nil
+}
+
+// A seekSource is of content that is an io.Seeker.
+type seekSource struct {
+	in     *ingest
+	s      io.ReadSeeker
+	start  int64 // where the content begins in s
+	hash   hash.Hash
+	hashed int64
+}
+
+func newSeekSource(in *ingest, s io.ReadSeeker, start int64) (*seekSource, error) {
+	end, err := s.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = s.Seek(start, io.SeekStart)
+	}
+	if err != nil {
+		return nil, err
+	}
+	in.size = max(end-start, 0)
+	return &seekSource{in: in, s: s, start: start, hash: in.opts.Algorithm.New()}, nil
+}
+
+func (s *seekSource) whole(context.Context) ([]byte, error) {
+	if s.in.size > ingestPiece {
+		return nil, nil
+	}
+	data := make([]byte, s.in.size) // which is not nil
+	_, err := io.ReadFull(s.s, data)
+	return data, err
+}
+
+func (s *seekSource) from(ctx context.Context, offset, _ int64) (*sending, error) {
+	switch {
+	case offset == s.in.size:
+		return nil, nil
+	case offset > s.in.size:
+		return nil, fmt.Errorf("upload: %w: %d bytes have arrived of %d", ErrInvalid, offset, s.in.size)
+	}
+	if err := s.hashUntil(ctx, offset); err != nil {
+		return nil, err
+	}
+	return newSending(s.s, s.start+offset, s.in.size-offset, func(p []byte, at int64) {
+		at += offset
+		if s.in.opts.Digest == nil && at <= s.hashed && s.hashed < at+int64(len(p)) {
+			s.hash.Write(p[s.hashed-at:])
+			s.hashed = at + int64(len(p))
+		}
+		s.in.event(Progress, at+int64(len(p))-s.in.there)
+	})
+}
+
+// hashUntil hashes what lies before offset and was not sent by this Ingest.
+func (s *seekSource) hashUntil(ctx context.Context, offset int64) error {
+	if s.in.opts.Digest != nil || s.hashed >= offset {
+		return nil
+	}
+	if _, err := s.s.Seek(s.start+s.hashed, io.SeekStart); err != nil {
+		return err
+	}
+	n, err := io.CopyBuffer(struct{ io.Writer }{s.hash}, io.LimitReader(doneReader{ctx, s.s}, offset-s.hashed), make([]byte, continueBuffer))
+	if s.hashed += n; err == nil && s.hashed < offset {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func (s *seekSource) digest(ctx context.Context) (Digest, error) {
+	err := s.hashUntil(ctx, s.in.size)
+	return s.in.opts.Algorithm.Sum(s.hash), err
+}
+
+func (s *seekSource) close() {}
+
+// A doneReader ends when its context does.
+type doneReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (d doneReader) Read(p []byte) (int, error) {
+	if d.ctx.Err() != nil {
+		return 0, context.Cause(d.ctx)
+	}
+	return d.r.Read(p)
+}
+
+// A streamSource is of content that can be read only once: a goroutine reads and
+// hashes the next piece while the last one is sent.
+type streamSource struct {
+	in     *ingest
+	hash   hash.Hash
+	reader sync.WaitGroup
+	pieces chan streamPiece
+	free   chan []byte
+
+	offset   int64  // of data in the content
+	data     []byte // what was received last
+	borrowed bool   // from free
+	err      error  // what came behind data
+}
+
+type streamPiece struct {
+	data []byte
+	err  error // io.EOF of the last one
+}
+
+// readAll reads pieces until the content or the context ends.
+func (s *streamSource) readAll(ctx context.Context, content io.Reader) {
+	defer close(s.pieces)
+	for err := error(nil); err == nil; {
+		var buf []byte
+		select {
+		case buf = <-s.free:
+		case <-ctx.Done():
+			return
+		}
+		n := 0
+		n, err = fill(buf, doneReader{ctx, content})
+		s.hash.Write(buf[:n])
+		select {
+		case s.pieces <- streamPiece{buf[:n], err}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// fill reads until p is full or there is an error, be it io.EOF.
+func fill(p []byte, r io.Reader) (n int, err error) {
+	for empty := 0; n < len(p) && err == nil; {
+		var more int
+		more, err = r.Read(p[n:])
+		n += more
+		if empty++; more > 0 {
+			empty = 0
+		} else if err == nil && empty == 100 {
+			err = io.ErrNoProgress
+		}
+	}
+	return n, err
+}
+
+// next receives a piece, and puts it behind the last keep bytes of the one before.
+func (s *streamSource) next(ctx context.Context, keep int) error {
+	piece, ok := <-s.pieces
+	if !ok {
+		return context.Cause(ctx)
+	}
+	last := s.data[len(s.data)-keep:]
+	s.offset += int64(len(s.data) - keep)
+	s.err = piece.err
+	if keep == 0 {
+		s.release()
+		s.data, s.borrowed = piece.data, true
+		return nil
+	}
+	if s.borrowed {
+		last = last[:keep:keep]
+	}
+	last = append(last, piece.data...)
+	s.release()
+	s.free <- piece.data[:ingestPiece]
+	s.data, s.borrowed = last, false
+	return nil
+}
+
+// release lets data be filled again.
+func (s *streamSource) release() {
+	if s.borrowed {
+		s.free <- s.data[:ingestPiece]
+	}
+}
+
+func (s *streamSource) whole(ctx context.Context) ([]byte, error) {
+	if err := s.next(ctx, 0); err != nil {
+		return nil, err
+	}
+	switch s.err {
+	case nil:
+		return nil, nil
+	case io.EOF:
+		return s.data, nil
+	}
+	return nil, s.err
+}
+
+func (s *streamSource) from(ctx context.Context, offset, least int64) (*sending, error) {
+	for {
+		end := s.offset + int64(len(s.data))
+		left := end - offset
+		switch {
+		case offset < s.offset:
+			return nil, fmt.Errorf("upload: %w: bytes that had arrived are lost, from %d on", ErrInvalid, offset)
+		case left > 0 && (s.err != nil || left >= least):
+			at := func(p []byte, at int64) { s.in.event(Progress, offset+at+int64(len(p))-s.in.there) }
+			return newSending(bytes.NewReader(s.data), offset-s.offset, left, at)
+		case s.err == io.EOF && left < 0:
+			return nil, fmt.Errorf("upload: %w: %d bytes have arrived of %d", ErrInvalid, offset, end)
+		case s.err == io.EOF:
+			return nil, nil
+		case s.err != nil:
+			return nil, s.err
+		}
+		if err := s.next(ctx, int(max(left, 0))); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (s *streamSource) digest(context.Context) (Digest, error) {
+	return s.in.opts.Algorithm.Sum(s.hash), nil // readAll has ended
+}
+
+func (s *streamSource) close() { s.reader.Wait() }
+
+// A sending is what one Append reads: a part of some content. It can be seeked,
+// its start being 0, so that what cannot be sent at once can be sent again.
+type sending struct {
+	mu      sync.Mutex
+	s       io.ReadSeeker
+	start   int64
+	size    int64
+	pos     int64
+	read    func(p []byte, at int64)
+	err     error // of s
+	stopped bool
+}
+
+func newSending(s io.ReadSeeker, start, size int64, read func(p []byte, at int64)) (*sending, error) {
+	_, err := s.Seek(start, io.SeekStart)
+	return &sending{s: s, start: start, size: size, read: read}, err
+}
+
+func (s *sending) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch left := s.size - s.pos; {
+	case s.stopped:
+		return 0, errStopped
+	case left <= 0:
+		return 0, io.EOF
+	case int64(len(p)) > left:
+		p = p[:left]
+	}
+	n, err := s.s.Read(p)
+	if n > 0 {
+		s.read(p[:n], s.pos)
+		s.pos += int64(n)
+	}
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
+
+var errSeek = errors.New("seek to before the start")
+
+func (s *sending) Seek(offset int64, whence int) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch whence {
+	case io.SeekCurrent:
+		offset += s.pos
+	case io.SeekEnd:
+		offset += s.size
+	}
+	switch {
+	case s.stopped:
+		return 0, errStopped
+	case offset < 0:
+		return 0, errSeek
+	}
+	if _, err := s.s.Seek(s.start+offset, io.SeekStart); err != nil {
+		return 0, err
+	}
+	s.pos = offset
+	return offset, nil
+}
+
+// stop ends reading, by whoever still does, and returns why that failed.
+func (s *sending) stop() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	return s.err
+}
