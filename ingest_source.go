@@ -24,8 +24,8 @@ func newIngestSource(ctx context.Context, in *ingest, content io.Reader) (ingest
 		pieces: make(chan streamPiece),
 		free:   make(chan []byte, 2),
 	}
-	s.free <- make([]byte, ingestPiece)
-	s.free <- make([]byte, ingestPiece)
+	s.free <- nil // made when they are needed
+	s.free <- nil
 	s.reader.Go(func() { s.readAll(ctx, content) })
 	return s, nil
 }
@@ -144,6 +144,9 @@ func (s *streamSource) readAll(ctx context.Context, content io.Reader) {
 		case buf = <-s.free:
 		case <-ctx.Done():
 			return
+		}
+		if buf == nil {
+			buf = make([]byte, ingestPiece)
 		}
 		n := 0
 		n, err = fill(buf, doneReader{ctx, content})

@@ -36,8 +36,10 @@ func (c Compression) String() string {
 
 const (
 	// gzipBlock is how much is compressed by one core. It decides where the
-	// blocks of the stream end, and so its digest.
-	gzipBlock = 1 << 20
+	// blocks of the stream end, and so its digest. With a megabyte the same
+	// takes a twentieth less time, but packing took twice the memory on two
+	// cores, and more on more.
+	gzipBlock = 256 << 10
 
 	// maxCores bounds memory: each core works on blocks of its own.
 	maxCores = 8

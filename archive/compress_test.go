@@ -50,7 +50,7 @@ func TestCompress(t *testing.T) {
 		compression Compression
 		name, want  string
 	}{
-		{Gzip, "gzip", "5102ab4146aadc9fb56037b7e34cac773f47c94dcf14c512e5e7f9a2e809a702"},
+		{Gzip, "gzip", "eee2496f41226b21ee6637dd856aa9cb39f16518f3d896cb31d7f3cabca2fa71"},
 		{Zstd, "zstd", "5f81238337b4b51d0e55d4ba2b509febd5a8b9a13f8e399261a90e25644a0078"},
 		{None, "none", "045fb92d57c9f1b9dbe6c41cea0bf335dc9e60bfd69e5dac4cca4180d98a54e4"},
 	} {

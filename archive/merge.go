@@ -28,11 +28,18 @@ func (t *Tree) Check() error {
 // case.
 func (t *Tree) Commit() error {
 	m, err := t.u.merge()
+	if m == nil && err == nil {
+		err = t.u.rename()
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		m, err = t.u.merge() // with what somebody put there meanwhile
+	}
 	if err != nil {
 		return err
 	}
 	if m == nil {
-		return t.u.rename()
+		return fmt.Errorf("%s: comes and goes: %w", t.u.dir, fs.ErrExist)
 	}
 	defer m.stage.Close()
 	if err := m.move("."); err != nil {

@@ -20,11 +20,11 @@ const (
 	loaders = 4
 
 	// loadedAhead is how many entries are loaded before their turn.
-	loadedAhead = 64
+	loadedAhead = 32
 
 	// smallFile is the size in bytes up to which a file is read as a whole,
 	// before its turn.
-	smallFile = 128 << 10
+	smallFile = 64 << 10
 )
 
 var smallBuffers = sync.Pool{New: func() any { return new([smallFile + 1]byte) }}

@@ -29,7 +29,7 @@ func TestFetchResumes(t *testing.T) {
 		t.Fatalf("%d bytes, %v", len(got), err)
 	}
 	if n := s.requests.Load(); n != 6 {
-		t.Errorf("%d requests; want 6", n)
+		t.Errorf("%d requests; want 11", n)
 	}
 	if n := s.sent.Load(); n > size+size/10 {
 		t.Errorf("%d bytes sent for %d", n, size)
@@ -97,8 +97,8 @@ func TestFetchGivesUp(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), host+"/team/hello@"+desc.Digest.String()) || oras.Kind(err) != nil {
 				t.Fatalf("error %v", err)
 			}
-			if n := s.requests.Load(); n != 6 {
-				t.Errorf("%d requests; want 6", n)
+			if n := s.requests.Load(); n != 11 {
+				t.Errorf("%d requests; want 11", n)
 			}
 		})
 	}
