@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -103,6 +104,41 @@ func TestExtractInTheWay(t *testing.T) {
 		if _, err := Extract(t.Context(), root, bytes.NewReader(data), &UnpackOptions{Dir: "x", Prefix: "docs", Temp: temp}); err == nil {
 			t.Errorf("made in %s", temp)
 		}
+	}
+}
+
+// Many that unpack the same to the same place at once all succeed.
+func TestExtractTogether(t *testing.T) {
+	needUnix(t)
+	var entries []tar.Header
+	for i := range 30 {
+		entries = append(entries, file(fmt.Sprintf("docs/d%d/e%d/f%d", i%3, i%5, i)), tar.Header{Name: fmt.Sprintf("docs/ro%d", i), Typeflag: tar.TypeDir, Mode: 0o500})
+	}
+	data := makeTar(t, entries...)
+	for range 20 {
+		dir := t.TempDir()
+		root := openRoot(t, dir)
+		var all sync.WaitGroup
+		start := make(chan struct{})
+		for range 4 {
+			tree, err := Extract(t.Context(), root, bytes.NewReader(data), &UnpackOptions{Dir: "docs", Prefix: "docs"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Go(func() {
+				<-start
+				if err := errors.Join(tree.Commit(), tree.Discard()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		close(start)
+		all.Wait()
+		alone := t.TempDir()
+		if err := unpack(t, alone, data, &UnpackOptions{Dir: "docs", Prefix: "docs"}); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, list(t, dir), list(t, alone))
 	}
 }
 

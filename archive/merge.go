@@ -169,20 +169,28 @@ func (m *merge) move(dir string) error {
 			return err
 		}
 		for _, e := range entries {
-			name := path.Join(dir, e.Name())
-			if m.kept[name] {
-				if err := m.move(name); err != nil {
-					return err
-				}
-				err = m.stage.Remove(name)
-			} else {
-				err = m.root.Rename(path.Join(m.stageName, name), path.Join(m.dir, name))
-			}
-			if err != nil {
+			if err := m.moveEntry(path.Join(dir, e.Name()), e.IsDir()); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+func (m *merge) moveEntry(name string, isDir bool) error {
+	if !m.kept[name] {
+		err := m.root.Rename(path.Join(m.stageName, name), path.Join(m.dir, name))
+		if !isDir || !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		// Somebody made it meanwhile, another who unpacks the same perhaps.
+		if err := m.check(name); err != nil {
+			return err
+		}
+	}
+	if err := m.move(name); err != nil {
+		return err
+	}
+	return m.stage.Remove(name)
 }
 
 func readSome(root *os.Root, dir string) ([]fs.DirEntry, error) {

@@ -437,11 +437,12 @@ func TestCollectWhilePushing(t *testing.T) {
 		})
 	}
 	const rounds = 100
+	start := time.Now()
 	for w := range 4 {
 		r := open()
 		pushing.Go(func() {
 			s, other := repository(t, r, "a"), repository(t, r, "b")
-			for i := range rounds {
+			for i := 0; i < rounds || time.Since(start) < 2*time.Second; i++ { // long enough for something to become old
 				name := fmt.Sprintf("%d-%d", w, i)
 				common := fmt.Appendf(nil, "common %d", i%5)
 				pushLayer := func(s *bucket.Store) oras.Descriptor {
@@ -498,7 +499,7 @@ func TestCollectWhilePushing(t *testing.T) {
 // hasty lets r have times for a test that takes seconds, and still tells what is
 // being pushed from garbage.
 func hasty(r *bucket.Registry) *bucket.Registry {
-	return r.Ages(5*time.Millisecond, 40*time.Millisecond, 60*time.Millisecond)
+	return r.Ages(40*time.Millisecond, 320*time.Millisecond, 480*time.Millisecond)
 }
 
 // What is asked for while it is deleted for being old is either there, and stays, or
