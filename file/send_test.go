@@ -283,7 +283,7 @@ func TestSendKilled(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	src := makeSource(t)
 	write(t, src, map[string]string{"large": string(random(40<<20, 1))})
-	for i := range 5 {
+	for i := range 8 {
 		write(t, src, map[string]string{fmt.Sprintf("tree/x%d", i): string(random(5<<20, byte(i)))})
 	}
 	for _, title := range []string{"large", "tree"} {
@@ -298,8 +298,8 @@ func TestSendKilled(t *testing.T) {
 			}
 			reg, events = newRegistry(t), nil
 			journal := filepath.Join(t.TempDir(), "cache/uploads")
-			for range 3 { // some of what is told of is not yet on its way
-				end := 9<<20 + r.Int64N(2<<20)
+			for _, end := range []int64{24 << 20, 1 << 20, 1 << 20} { // some of what is told of is not yet on its way
+				end += r.Int64N(2 << 20)
 				startChild(t, "send", reg.host, src, title, journal, fmt.Sprint(end)).killAt(t, end)
 			}
 			opts = &file.SendOptions{Journal: openJournal(t, journal), Target: reg.host, Event: events.add}
