@@ -51,6 +51,18 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// dataFolder returns a new folder for the data of a registry. It is removed only when
+// all is measured: some file systems make new files slowly for minutes after many
+// were deleted.
+func dataFolder(b *testing.B) string {
+	b.Helper()
+	dir, err := os.MkdirTemp(filepath.Dir(program), "data-*")
+	if err != nil {
+		b.Fatal(err)
+	}
+	return dir
+}
+
 // large returns the size of large content.
 func large() int64 {
 	if testing.Short() {
