@@ -71,6 +71,9 @@ func (c *attachCommand) parse(cmd *cobra.Command, raw string, names []string) (m
 	if c.packFlags.config != "" && c.platform.text != "" {
 		return nil, exclusive("config", "platform")
 	}
+	if c.packFlags.config == "" && cmd.Flags().Changed("config") {
+		return nil, errors.New(`found empty file path in ""`)
+	}
 	if err := firstError(c.checkConfig, c.checkExport); err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func (c *blobPushCommand) run(cmd *cobra.Command, con console, raw, path string)
 		return err
 	}
 	switch {
-	case len(c.tags) > 0:
+	case len(c.tags) > 0 && c.layoutPath == "": // beside a path, the reference is but a name
 		return hint(fmt.Errorf("%q: a blob cannot have a tag", raw), "Leave it out, or say the digest that is expected: <name>@<digest>")
 	case path == "-" && c.size < 0:
 		return errors.New("`--size` must be provided if the blob is read from stdin")

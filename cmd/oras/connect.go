@@ -223,7 +223,7 @@ func (e *environment) explain(f *remoteFlags, host string, err error) error {
 		return err
 	}
 	where := ""
-	if config, e := e.openConfig(f); e == nil {
+	if config, e := e.openConfig(f); e == nil && config.Path() != "" { // empty without a home
 		where = fmt.Sprintf(" at %q", config.Path())
 	}
 	login := "oras login " + host

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/c73062ad/oras"
@@ -212,7 +214,7 @@ func keyOf(desc oras.Descriptor) transferKey {
 // push packs a manifest and copies it, with what was not sent yet of what it holds,
 // to dst.
 func (s *sender) push(ctx context.Context, dst oras.Target, opts *oras.PackOptions, flags *packFlags, tags []string) (oras.Descriptor, error) {
-	desc, err := oras.Pack(ctx, s.files, opts)
+	desc, err := s.pack(ctx, dst, opts)
 	if err != nil {
 		return desc, err
 	}
@@ -230,6 +232,23 @@ func (s *sender) push(ctx context.Context, dst oras.Target, opts *oras.PackOptio
 		return desc, err
 	}
 	return desc, writeFile(flags.exportManifest, data)
+}
+
+// pack packs a manifest. One that refers to a subject is another each time, so that
+// the same content attached twice is attached twice: where dst has one of this second,
+// the time is told more exactly. Who sets the time gets what that makes.
+func (s *sender) pack(ctx context.Context, dst oras.Target, opts *oras.PackOptions) (oras.Descriptor, error) {
+	desc, err := oras.Pack(ctx, s.files, opts)
+	if _, set := opts.Annotations[ocispec.AnnotationCreated]; err != nil || opts.Subject == nil || set || !opts.Created.IsZero() {
+		return desc, err
+	}
+	exists, err := dst.Exists(ctx, desc)
+	if err != nil || !exists {
+		return desc, err
+	}
+	exact := *opts
+	exact.Annotations = merge(map[string]string{ocispec.AnnotationCreated: time.Now().UTC().Format(time.RFC3339Nano)}, opts.Annotations)
+	return oras.Pack(ctx, s.files, &exact)
 }
 
 // resumable returns err, of a command that broke off, as one of a command that goes
