@@ -392,7 +392,7 @@ func (in *ingest) event(kind EventKind, moved int64) {
 func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
 	limit := 10 * time.Second
 	if ctx.Err() != nil {
-		limit = 500 * time.Millisecond
+		limit = 250 * time.Millisecond
 	}
 	return context.WithTimeout(context.WithoutCancel(ctx), limit)
 }

@@ -6,10 +6,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 step() { printf '\n== %s\n' "$*"; }
 
-# jq is for the scripts that run command lines out of documents.
-if ! command -v jq >/dev/null; then
-	step "install jq"
-	apt-get update -qq && apt-get install -y -qq jq
+# jq is for the scripts that run command lines out of documents, the shells are for
+# the test that lets them complete.
+if ! (command -v jq && command -v zsh && command -v fish) >/dev/null || [ ! -e /usr/share/bash-completion/bash_completion ]; then
+	step "install jq, zsh, fish and bash-completion"
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends jq zsh fish bash-completion
 fi
 
 step "formatting"

@@ -15,7 +15,6 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"golang.org/x/crypto/bcrypt"
 )
 
 // programs is the directory of the programs that scripts run.
@@ -54,10 +53,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", programs+string(filepath.ListSeparator)+env.Getenv("PATH"))
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
-			hash, err := bcrypt.GenerateFromPassword([]byte("oras-test"), bcrypt.MinCost)
-			return errors.Join(err,
-				os.Mkdir(filepath.Join(env.WorkDir, "home"), 0o755),
-				os.WriteFile(filepath.Join(env.WorkDir, "htpasswd"), append([]byte("hello:"), hash...), 0o644))
+			return os.Mkdir(filepath.Join(env.WorkDir, "home"), 0o755)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"distribution": distribution,

@@ -23,7 +23,7 @@ const (
 	maxBreaks    = 10 // of a download, likewise: as long as a registry takes to start again
 	cleanupTime  = 5 * time.Second
 
-	hurriedCleanupTime = 500 * time.Millisecond
+	hurriedCleanupTime = 250 * time.Millisecond // asking how far an upload is, and giving it up, have it each
 )
 
 // firstPause is about how long the pause before the first repetition is. Tests make

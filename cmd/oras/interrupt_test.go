@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -14,24 +15,33 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/c73062ad/oras"
 )
 
-// A stalling proxy in front of a registry passes all requests but those of one
-// method to paths that hold part: of a download it gives the first half, of an
-// upload it takes the first bytes, and then nothing happens any more.
+// A stalling proxy in front of a registry passes requests until there is one of a
+// method to a path that holds part: of that, if it is a download, it gives the first
+// half, of an upload it takes the first byte, and then nothing happens any more, not
+// even to what is asked for later.
 type stallingProxy struct {
 	method, part string
 	registry     *httputil.ReverseProxy
+	stalled      atomic.Bool
 	reached      chan struct{} // is sent to when such a request came
 	ended        chan struct{} // is closed when they may end
 }
 
 func (p *stallingProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method != p.method || !strings.Contains(r.URL.Path, p.part) {
+	switch {
+	case r.Method == p.method && strings.Contains(r.URL.Path, p.part):
+		p.stalled.Store(true)
+	case p.stalled.Load():
+		<-p.ended
+		return
+	default:
 		p.registry.ServeHTTP(w, r)
 		return
 	}
@@ -61,7 +71,8 @@ type interruption struct {
 	method, part string
 	left         []string // what the names may begin with of files that are there afterwards and were not before
 	again        string   // a command that must go well afterwards
-	goesOn       string   // what it may say in the end
+	goesOn       string   // what it may say in the end; it must if it left a part of a file
+	must         bool     // it must in any case
 }
 
 var interruptions = []interruption{
@@ -93,10 +104,28 @@ var interruptions = []interruption{
 	{args: "login $REG -u hello --password-stdin --registry-config new.json", method: "GET", part: "/v2/", again: "login $DIRECT -u hello -p x --registry-config new.json"},
 	{args: "backup $REG/r:v1 --include-referrers -o saved.tar", method: "GET", part: "/blobs/"},
 	{args: "restore --input filled $REG/new$N:v1", method: "PUT", part: "/uploads/", again: "tag --oci-layout filled:v1 v2"},
+
+	// Content that is moved in pieces.
+	{args: "push $REG/new$N:v1 big", method: "POST", part: "/uploads/"},
+	{args: "push $REG/new$N:v1 big", method: "PATCH", part: "/uploads/", goesOn: resumesInContent, must: true, again: "push $DIRECT/again$N:v1 big"},
+	{args: "push $REG/new$N:v1 big --export-manifest exported.json", method: "PUT", part: "/uploads/", goesOn: resumesInContent, must: true},
+	{args: "push $REG/new$N:v1 folder", method: "PATCH", part: "/uploads/", goesOn: resumesInContent, must: true},
+	{args: "attach $REG/r:v1 --artifact-type t/a big", method: "PATCH", part: "/uploads/", goesOn: resumesInContent, must: true},
+	{args: "blob push $REG/new$N big", method: "PATCH", part: "/uploads/"},
+	{args: "pull $REG/big:v1 -o out", method: "GET", part: "/blobs/", left: []string{"out/.oras-"}, goesOn: resumesInContent, again: "pull $DIRECT/big:v1 -o out"},
+	{args: "blob fetch $REG/big@$BIG -o fetched", method: "GET", part: "/blobs/"},
+	{args: "cp $REG/big:v1 $DIRECT/new$N:v1", method: "GET", part: "/blobs/"},
+	{args: "cp $DIRECT/big:v1 $REG/new$N:v1", method: "PATCH", part: "/uploads/"},
+	{args: "cp $DIRECT/big:v1 $REG/new$N:v1", method: "PUT", part: "/uploads/"},
+	{args: "cp $REG/big:v1 --to-oci-layout layout:v1", method: "GET", part: "/blobs/", left: []string{"layout/"}, again: "cp $DIRECT/big:v1 --to-oci-layout layout:v1"},
+	{args: "cp --from-oci-layout $HEAVY/layout:v1 $REG/new$N:v1", method: "PATCH", part: "/uploads/"},
+	{args: "backup $REG/big:v1 -o saved.tar", method: "GET", part: "/blobs/"},
+	{args: "restore --input $HEAVY/layout $REG/new$N:v1", method: "PATCH", part: "/uploads/"},
 }
 
 // TestInterrupt interrupts commands in the middle of a transfer. They end within a
-// second and leave no file that is not whole, and no lock.
+// second, leave no file that is not whole, and no lock, and say that they go on when
+// run again where they do.
 func TestInterrupt(t *testing.T) {
 	registry := startRegistry(t, t.TempDir())
 	direct := "localhost" + strings.TrimPrefix(registry.host, "127.0.0.1")
@@ -104,6 +133,11 @@ func TestInterrupt(t *testing.T) {
 	large := bytes.Repeat([]byte("large"), 300_000) // more than goes with one POST
 	mustWrite(t, filepath.Join(made, "large"), large)
 	mustWrite(t, filepath.Join(made, "other"), large[1:])
+	heavy := t.TempDir()
+	big := make([]byte, 17<<20) // more than goes with one PUT
+	rand.NewChaCha8([32]byte{}).Read(big)
+	mustWrite(t, filepath.Join(heavy, "big"), big)
+	mustWrite(t, filepath.Join(made, "folder", "file"), nil)
 	mustWrite(t, filepath.Join(made, "manifest.json"), []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`))
 	mustWrite(t, filepath.Join(made, "old", "large"), []byte("old"))
 	env := append(os.Environ(), "HOME="+made, "DOCKER_CONFIG="+made, "ORAS_CACHE=cache")
@@ -113,7 +147,7 @@ func TestInterrupt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		line = strings.NewReplacer("$REG", reg, "$DIRECT", direct, "$LARGE", oras.SHA256.Digest(large).String(), "$N", fmt.Sprint(number)).Replace(line)
+		line = strings.NewReplacer("$REG", reg, "$DIRECT", direct, "$HEAVY", heavy, "$LARGE", oras.SHA256.Digest(large).String(), "$BIG", oras.SHA256.Digest(big).String(), "$N", fmt.Sprint(number)).Replace(line)
 		cmd := exec.Command(path, strings.Fields(line)...)
 		cmd.Dir, cmd.Env = dir, env
 		cmd.Stdin = strings.NewReader("secret")
@@ -128,6 +162,8 @@ func TestInterrupt(t *testing.T) {
 	succeed(made, "push $REG/r:v1 large --config manifest.json:application/json")
 	succeed(made, "attach $REG/r:v1 --artifact-type t/a manifest.json")
 	succeed(made, "push --oci-layout filled:v1 other")
+	succeed(heavy, "push $REG/big:v1 big")
+	succeed(heavy, "push --oci-layout layout:v1 big")
 
 	for i, test := range interruptions {
 		number = i
@@ -136,12 +172,19 @@ func TestInterrupt(t *testing.T) {
 			if err := os.CopyFS(dir, os.DirFS(made)); err != nil {
 				t.Fatal(err)
 			}
+			for _, name := range []string{"big", "folder/big"} {
+				if err := os.Link(filepath.Join(heavy, "big"), filepath.Join(dir, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
 			before := readTree(t, dir)
-			took := interrupt(t, direct, test, func(reg string) *exec.Cmd { return command(dir, test.args, reg) })
+			took, says := interrupt(t, direct, test, func(reg string) *exec.Cmd { return command(dir, test.args, reg) })
 			if took > time.Second {
 				t.Errorf("it took %v to end", took)
 			}
+			must := test.must
 			for name, content := range readTree(t, dir) {
+				must = must || strings.Contains(name, "/.oras-")
 				old, ok := before[name]
 				may := slices.ContainsFunc(append(test.left, "cache/"), func(s string) bool { return strings.HasPrefix(name, s) })
 				switch {
@@ -154,6 +197,9 @@ func TestInterrupt(t *testing.T) {
 					t.Errorf("%s is not whole", name)
 				}
 			}
+			if must && !says {
+				t.Errorf("it does not say %q", test.goesOn)
+			}
 			if out, err := command(dir, "repo tags $DIRECT/new$N", direct).CombinedOutput(); err == nil && len(out) > 0 {
 				t.Errorf("at the registry it has made the tag %s", out)
 			}
@@ -165,10 +211,11 @@ func TestInterrupt(t *testing.T) {
 }
 
 // interrupt runs a command, interrupts it when it came to the request, and returns
-// how long it took to end: the best of three, since other tests run on the machine.
-func interrupt(t *testing.T, direct string, test interruption, command func(reg string) *exec.Cmd) time.Duration {
+// how long it took to end, the best of three, since other tests run on the machine;
+// and whether it says that it goes on.
+func interrupt(t *testing.T, direct string, test interruption, command func(reg string) *exec.Cmd) (best time.Duration, says bool) {
 	t.Helper()
-	best := time.Hour
+	best = time.Hour
 	for range 3 {
 		proxy := &stallingProxy{
 			method: test.method, part: test.part, reached: make(chan struct{}, 1), ended: make(chan struct{}),
@@ -201,7 +248,7 @@ func interrupt(t *testing.T, direct string, test interruption, command func(reg 
 		watchdog.Stop()
 		text := errs.String()
 		if test.goesOn != "" {
-			text = strings.TrimSuffix(text, test.goesOn+"\n")
+			text, says = strings.CutSuffix(text, test.goesOn+"\n")
 		}
 		if cmd.ProcessState.ExitCode() != 1 || !strings.HasSuffix(text, ": interrupt signal received\n") {
 			t.Errorf("it ended with %v and says %q", err, &errs)
@@ -210,7 +257,7 @@ func interrupt(t *testing.T, direct string, test interruption, command func(reg 
 			break
 		}
 	}
-	return best
+	return best, says
 }
 
 // readTree returns the contents of all files below dir.

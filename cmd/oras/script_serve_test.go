@@ -184,9 +184,11 @@ func putBlob(t *testing.T, host string, desc oras.Descriptor, body io.Reader) <-
 	return ended
 }
 
-// TestServeTwoSignals: a second signal ends the registry, whatever is under way.
+// TestServeTwoSignals: a second signal ends the registry, whatever is under way, and
+// leaves nothing that is not whole, and no lock.
 func TestServeTwoSignals(t *testing.T) {
-	p := startRegistry(t, t.TempDir())
+	data := t.TempDir()
+	p := startRegistry(t, data)
 	body, upload := io.Pipe()
 	const size = 16 << 20
 	answer := putBlob(t, p.host, oras.Descriptor{Digest: oras.SHA256.Digest(nil).OCI(), Size: size + 1}, body)
@@ -216,6 +218,13 @@ func TestServeTwoSignals(t *testing.T) {
 	upload.CloseWithError(io.ErrUnexpectedEOF) // the client waits for more of it
 	if err := <-answer; err == nil {
 		t.Error("the upload ended well")
+	}
+	if out, err := exec.Command(p.cmd.Path, "serve", "check", "--data", data).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	r := startRegistry(t, data).repository(t, "r")
+	if _, err := oras.PushBytes(t.Context(), r, oras.MediaTypeBlob, []byte("more")); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -62,6 +63,12 @@ func TestScripts(t *testing.T) {
 			"ended":       hasEnded,
 			"closed":      closed,
 		},
+		Condition: func(name string) (bool, error) {
+			if name != "distribution" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return otherRegistry != "", nil
+		},
 		RequireExplicitExec: true,
 	})
 }
@@ -102,6 +109,11 @@ func writeFiles(dir string) error {
 // readyLine is what "oras serve" prints once it can be reached.
 var readyLine = regexp.MustCompile(`^Serving (https?)://127\.0\.0\.1:([0-9]+) `)
 
+// otherRegistry is a program to run instead of "oras serve", which takes the flags of
+// it that scripts use: compat/ sets it to CNCF's distribution. In scripts, the
+// condition [distribution] says so.
+var otherRegistry = os.Getenv("ORAS_TEST_REGISTRY")
+
 // registry NAME [flags]: starts "oras serve" with data in the folder NAME and sets
 // $NAME to its localhost:port and $NAME_PORT to the port. It ends with the script.
 func registry(ts *testscript.TestScript, neg bool, args []string) {
@@ -109,10 +121,13 @@ func registry(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: registry NAME [flags]")
 	}
 	name := args[0]
-	cmd := exec.Command("oras", append([]string{"serve", "--addr", "127.0.0.1:0", "--data", ts.MkAbs(name)}, args[1:]...)...)
-	path, err := exec.LookPath("oras")
+	program := []string{"oras", "serve", "--addr", "127.0.0.1:0"}
+	if otherRegistry != "" {
+		program = []string{otherRegistry}
+	}
+	path, err := exec.LookPath(program[0])
 	ts.Check(err)
-	cmd.Path = path
+	cmd := exec.Command(path, slices.Concat(program[1:], []string{"--data", ts.MkAbs(name)}, args[1:])...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = serveEnvironment(ts)
 	log, err := os.Create(ts.MkAbs(name + ".log"))

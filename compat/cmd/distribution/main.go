@@ -21,6 +21,8 @@ import (
 func main() {
 	data := flag.String("data", "", "directory that holds everything")
 	htpasswd := flag.String("htpasswd", "", "file of users; everybody without it")
+	cert := flag.String("tls-cert", "", "file of the certificate; plain HTTP without it")
+	key := flag.String("tls-key", "", "file of its key")
 	flag.Parse()
 
 	config := &configuration.Configuration{
@@ -40,6 +42,10 @@ func main() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
+	}
+	if *cert != "" {
+		fmt.Printf("Serving https://%s from %s\n", listener.Addr(), *data)
+		log.Fatal(http.ServeTLS(listener, app, *cert, *key))
 	}
 	fmt.Printf("Serving http://%s from %s\n", listener.Addr(), *data)
 	log.Fatal(http.Serve(listener, app))
