@@ -29,6 +29,32 @@ func Referrers(ctx context.Context, s Source, node Descriptor, artifactType stri
 	return fmt.Errorf("listing referrers: %w", ErrUnsupported)
 }
 
+// ReferrersAfter is [Referrers] for those whose digests come after last, as texts in
+// byte order. The zero Digest comes before all.
+//
+// A source that finds them without looking at the others has the optional method
+//
+//	ReferrersAfter(ctx context.Context, node Descriptor, artifactType string, last Digest, fn func([]Descriptor) error) error
+func ReferrersAfter(ctx context.Context, s Source, node Descriptor, artifactType string, last Digest, fn func(referrers []Descriptor) error) error {
+	if s, ok := s.(interface {
+		ReferrersAfter(context.Context, Descriptor, string, Digest, func([]Descriptor) error) error
+	}); ok {
+		return s.ReferrersAfter(ctx, node, artifactType, last, fn)
+	}
+	return Referrers(ctx, s, node, artifactType, func(referrers []Descriptor) error {
+		var after []Descriptor
+		for _, desc := range referrers {
+			if desc.Digest.String() > last.String() {
+				after = append(after, desc)
+			}
+		}
+		if len(after) == 0 {
+			return nil
+		}
+		return fn(after)
+	})
+}
+
 type predecessorSource interface {
 	Fetcher
 	Predecessors(ctx context.Context, node Descriptor) ([]Descriptor, error)

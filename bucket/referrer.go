@@ -17,6 +17,11 @@ const (
 // Referrers is the optional method of [oras.Referrers]. No manifest is read. The
 // order is that of the digests.
 func (s *Store) Referrers(ctx context.Context, node oras.Descriptor, artifactType string, fn func(referrers []oras.Descriptor) error) error {
+	return s.ReferrersAfter(ctx, node, artifactType, oras.Digest{}, fn)
+}
+
+// ReferrersAfter is the optional method of [oras.ReferrersAfter].
+func (s *Store) ReferrersAfter(ctx context.Context, node oras.Descriptor, artifactType string, last oras.Digest, fn func(referrers []oras.Descriptor) error) error {
 	subject, err := oras.ParseDigest(node.Digest)
 	if err != nil {
 		return err
@@ -31,7 +36,11 @@ func (s *Store) Referrers(ctx context.Context, node oras.Descriptor, artifactTyp
 		page, size = nil, 0
 		return fn(full)
 	}
-	err = s.bucket.List(ctx, s.referrerKey(subject, oras.Digest{}), "", func(keys []string) error {
+	after := ""
+	if !last.IsZero() {
+		after = s.referrerKey(subject, last)
+	}
+	err = s.bucket.List(ctx, s.referrerKey(subject, oras.Digest{}), after, func(keys []string) error {
 		for _, key := range keys {
 			desc, n, err := s.referrer(ctx, key)
 			if errors.Is(err, oras.ErrNotFound) {

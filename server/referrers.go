@@ -15,18 +15,21 @@ import (
 	"github.com/c73062ad/oras/internal/wire"
 )
 
-// referrersPage is how many referrers are on a page that says nothing else.
-const referrersPage = 1000
+// referrersPage is how many referrers are on a page that says nothing else. Each is
+// an object to be read.
+const referrersPage = 250
 
 // listReferrers answers with referrers in the order of their digests
 // (distribution-spec, "Listing Referrers").
 func (s *server) listReferrers(w http.ResponseWriter, r *request) error {
+	p := &referrers{key: byDigest}
 	if r.Last != "" {
-		if _, err := oras.ParseDigest(r.Last); err != nil {
+		var err error
+		if p.after, err = oras.ParseDigest(r.Last); err != nil {
 			return err
 		}
 	}
-	p, err := r.referrers(w, &referrers{key: byDigest})
+	p, err := r.referrers(w, p)
 	if err != nil {
 		return err
 	}
@@ -60,7 +63,7 @@ func (s *server) listORASReferrers(w http.ResponseWriter, r *request) error {
 func (r *request) referrers(w http.ResponseWriter, p *referrers) (*referrers, error) {
 	p.n, p.last, p.size, p.entries = r.n(referrersPage), r.Last, wire.MaxListPage-1<<10, []json.RawMessage{}
 	node := oras.Descriptor{Digest: r.Digest.OCI()}
-	err := oras.Referrers(r.http.Context(), r.store, node, r.ArtifactType, p.add)
+	err := oras.ReferrersAfter(r.http.Context(), r.store, node, r.ArtifactType, p.after, p.add)
 	if err != nil && !errors.Is(err, errStop) && oras.Kind(err) != oras.ErrNotFound {
 		return nil, err
 	}
@@ -79,6 +82,7 @@ type referrers struct {
 	key      func(oras.Descriptor) string
 	shuffled bool // the store has another order, so all of them must be seen
 	last     string
+	after    oras.Digest // none of those before it need be seen
 	n, size  int
 
 	keys     []string

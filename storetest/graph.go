@@ -109,6 +109,34 @@ func (s *suite) refers(node content, artifactType string, want ...content) {
 	if len(descs) != len(want) {
 		s.Errorf("%s: %d of them; it must be %d: %v", op, len(descs), len(want), descs)
 	}
+	for _, c := range want {
+		s.refersAfter(node, artifactType, c, want)
+	}
+}
+
+// refersAfter checks that those of want whose digests come after that of last are the
+// referrers of node that do.
+func (s *suite) refersAfter(node content, artifactType string, last content, want []content) {
+	s.Helper()
+	digest, err := oras.ParseDigest(last.Digest)
+	s.must(err, "ParseDigest", last.Digest)
+	got := map[string]bool{}
+	err = oras.ReferrersAfter(s.Context(), s.Store, node.Descriptor, artifactType, digest, func(page []oras.Descriptor) error {
+		for _, desc := range page {
+			got[desc.Digest.String()] = true
+		}
+		return nil
+	})
+	s.must(err, "ReferrersAfter", last.Digest)
+	after := map[string]bool{}
+	for _, c := range want {
+		if c.Digest.String() > last.Digest.String() {
+			after[c.Digest.String()] = true
+		}
+	}
+	if !maps.Equal(got, after) {
+		s.Errorf("ReferrersAfter %s of %s: %v; it must be %v", last.Digest, node.Digest, got, after)
+	}
 }
 
 // testDelete: what is deleted is gone, with its tags; what it refers to stays.
