@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/internal/claim"
 )
 
 // A Journal remembers uploads, so that another process goes on with one after the
@@ -70,7 +71,7 @@ func (j *Journal) expire() {
 			if err != nil || !entryGrammar.MatchString(name) || !isOld(info, journalAge) {
 				continue
 			}
-			if f, err := claim(j.root, name); err == nil {
+			if f, err := claim.File(j.root, name); err == nil {
 				j.root.Remove(name)
 				f.Close()
 			}
@@ -96,7 +97,7 @@ type record struct {
 // open returns the entry for what key stands for.
 func (j *Journal) open(key string) *record {
 	name := oras.SHA256.Digest([]byte(key)).Hex() + ".upload"
-	f, err := claim(j.root, name)
+	f, err := claim.File(j.root, name)
 	if err != nil {
 		return nil
 	}
