@@ -34,6 +34,7 @@ type upload struct {
 	unsure   bool     // size may be 0 or 1: a Range cannot say that there is nothing
 	chunk    int64    // bytes to send at a time
 	least    int64    // bytes the registry wants in each chunk but the last
+	began    bool     // here
 	sole     bool     // nobody else can know of it
 	ended    bool
 }
@@ -64,8 +65,12 @@ func (r *Repository) Upload(ctx context.Context, id string) (oras.Upload, error)
 }
 
 // BeginUpload begins an upload that the registry may hash by the algorithm a as it
-// arrives (spec-main, end-4c); see [oras.BeginUpload].
+// arrives (spec-main, end-4c); see [oras.BeginUpload]. A registry that has refused
+// chunks, all there are, is oras.ErrUnsupported.
 func (r *Repository) BeginUpload(ctx context.Context, a oras.Algorithm) (oras.Upload, error) {
+	if r.registry.noPatch.Load() {
+		return nil, fmt.Errorf("%s: %w: %w", r, errPatch, oras.ErrUnsupported)
+	}
 	req := wire.Request{Route: wire.Uploads, Repository: r.name}
 	if a != oras.SHA256 {
 		req.Algorithm = a
@@ -74,6 +79,7 @@ func (r *Repository) BeginUpload(ctx context.Context, a oras.Algorithm) (oras.Up
 	if err != nil {
 		return nil, err
 	}
+	u.began = true
 	return u, nil
 }
 
@@ -253,11 +259,20 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 		kept += sent
 		switch {
 		case err == io.EOF || err == nil && e != nil:
-			return kept, e
+			return kept, u.withoutChunks(e)
 		case err != nil:
 			return kept, err
 		}
 	}
+}
+
+// withoutChunks makes err, of the first chunk of an upload that began here, one of a
+// registry that takes no chunks if it may be due to that.
+func (u *upload) withoutChunks(err error) error {
+	if err == nil || !u.began || u.size > 0 || !refusedPost(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w: %w", errPatch, oras.ErrUnsupported, err)
 }
 
 // PieceSize says how much Append should get at least, but for the last; see
