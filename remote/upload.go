@@ -46,8 +46,9 @@ var _ oras.Upload = (*upload)(nil)
 // the place that the registry gave it. What belongs to another repository, or is
 // no upload, is oras.ErrNotFound.
 //
-// Append sends chunks of some megabytes, which it holds in memory while it reads the
-// next; when a request fails it asks the registry what arrived.
+// Append sends chunks of some megabytes; when a request fails it asks the registry what
+// arrived. What did not is read again from content that is an [io.Seeker], of other
+// content a chunk is in memory while the next is read.
 func (r *Repository) Upload(ctx context.Context, id string) (oras.Upload, error) {
 	if id == "" {
 		return r.BeginUpload(ctx, oras.SHA256)
@@ -250,6 +251,12 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 	if offset != u.size {
 		return 0, fmt.Errorf("%s: upload goes on at byte %d, not %d: %w", u.repo, u.size, offset, oras.ErrInvalid)
 	}
+	if r, size, ok := rewindable(content); ok {
+		f := newFeed(r, offset, sentBehind, sentAhead)
+		defer f.stop()
+		kept, err := u.send(ctx, f, offset+size)
+		return kept, u.withoutChunks(err)
+	}
 	f := newFeed(struct{ io.Reader }{content}, offset, u.chunk, u.chunk/2)
 	defer f.stop()
 	var kept int64
@@ -265,6 +272,32 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 		}
 	}
 }
+
+// rewindable returns what is left of content, and its size, if it can be read again.
+func rewindable(content io.Reader) (r io.Reader, size int64, ok bool) {
+	s, ok := content.(io.ReadSeeker)
+	if !ok {
+		return nil, 0, false
+	}
+	start, err := s.Seek(0, io.SeekCurrent)
+	if err != nil { // a pipe is a Seeker that cannot
+		return nil, 0, false
+	}
+	end, err := s.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = s.Seek(start, io.SeekStart)
+	}
+	return &rest{s, start}, max(0, end-start), err == nil
+}
+
+// A rest is what is left of content.
+type rest struct {
+	io.ReadSeeker
+	start int64
+}
+
+// Seek goes back to where the rest begins.
+func (r *rest) Seek(int64, int) (int64, error) { return r.ReadSeeker.Seek(r.start, io.SeekStart) }
 
 // withoutChunks makes err, of the first chunk of an upload that began here, one of a
 // registry that takes no chunks if it may be due to that.
