@@ -41,9 +41,24 @@ type CopyOptions struct {
 	// goroutines at a time.
 	Children func(desc Descriptor, m *Manifest) []Descriptor
 
+	// Journal, if it is not nil, is asked for what is remembered of the upload
+	// of a large blob to a target that has uploads, so that the copy of one
+	// that was broken off, be it by the end of the process, goes on in its
+	// middle when it is made again: the source's reader is seeked there, and
+	// the target verifies the whole. It returns nil if there is nothing to
+	// be remembered of it; it is called from several goroutines at a time.
+	Journal func(desc Descriptor) *UploadRecord
+
 	// Event, if it is not nil, is told what happens, one call at a time.
 	// Copying waits for it to return.
 	Event func(Event)
+}
+
+// An UploadRecord is what is remembered of the upload of one blob to one target.
+type UploadRecord struct {
+	Upload string          // the id of one to go on with, or empty
+	Note   func(id string) // see IngestOptions.Journal
+	Close  func()          // is called when nothing more is to be noted
 }
 
 const (
@@ -473,13 +488,17 @@ func (c *copier) pushManifest(ctx context.Context, d Digest, desc Descriptor, da
 }
 
 func (c *copier) copyBlob(ctx context.Context, desc Descriptor) error {
+	begin := sync.OnceFunc(func() { c.event(Copying, desc, 0) })
+	if err := c.ingestBlob(ctx, desc, begin); !errors.Is(err, errNotIngested) {
+		return err
+	}
 	var content *verifier // once it was opened
 	err := c.pushBlob(ctx, desc, func() (io.ReadCloser, error) {
 		r, err := c.open(ctx, desc)
 		if err != nil {
 			return nil, atSource(err)
 		}
-		c.event(Copying, desc, 0)
+		begin()
 		r, content = verified(r, desc, func(read, there int64) {
 			c.tell(Event{Kind: Progress, Descriptor: desc, Bytes: read, There: there})
 		})
@@ -496,6 +515,62 @@ func (c *copier) copyBlob(ctx context.Context, desc Descriptor) error {
 		c.event(Copied, desc, 0)
 	}
 	return nil
+}
+
+// errNotIngested says that a blob is to be pushed as a whole.
+var errNotIngested = errors.New("not sent in an upload that is remembered")
+
+// ingestBlob copies a large blob in an upload that another copy goes on with, where
+// there is a journal and the target has uploads, or returns errNotIngested.
+func (c *copier) ingestBlob(ctx context.Context, desc Descriptor, begin func()) error {
+	if c.opts.Journal == nil || desc.Size <= ingestPiece || !hasUploads(c.dst) {
+		return errNotIngested
+	}
+	record := c.opts.Journal(desc)
+	if record == nil {
+		return errNotIngested
+	}
+	defer record.Close()
+	if c.opts.MountFrom != "" {
+		err := Mount(ctx, c.dst, desc, c.opts.MountFrom, func() (io.ReadCloser, error) { return nil, errNotIngested })
+		if err == nil {
+			c.event(Mounted, desc, 0)
+		}
+		if !errors.Is(err, errNotIngested) {
+			return atTarget(err)
+		}
+	}
+	content, err := c.open(ctx, desc)
+	if err != nil {
+		return atSource(err)
+	}
+	defer content.Close()
+	opts := &IngestOptions{Expected: desc, Upload: record.Upload, Journal: record.Note, Event: func(e Event) {
+		if e.Kind == Copying {
+			begin()
+			return
+		}
+		e.Descriptor = desc
+		c.tell(e)
+	}}
+	_, err = Ingest(ctx, c.dst, desc.MediaType, content, opts)
+	if opts.Upload != "" && errors.Is(err, ErrInvalid) && !isContentError(err) {
+		// What the upload had was not the beginning of this.
+		opts.Upload = ""
+		if seeker, ok := content.(io.Seeker); ok {
+			if _, err := seeker.Seek(0, io.SeekStart); err != nil {
+				return atSource(err)
+			}
+		}
+		_, err = Ingest(ctx, c.dst, desc.MediaType, content, opts)
+	}
+	switch {
+	case isContentError(err):
+		return atSource(err)
+	case errors.Is(err, ErrUnsupported): // it takes no chunks, say
+		return errNotIngested
+	}
+	return atTarget(err)
 }
 
 func (c *copier) pushBlob(ctx context.Context, desc Descriptor, open func() (io.ReadCloser, error)) error {

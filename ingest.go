@@ -23,8 +23,15 @@ type IngestOptions struct {
 	// the content, and if so no more is sent. Its error ends Ingest.
 	Digest func(ctx context.Context) (Digest, error)
 
+	// Expected, if it has a digest, is what content, which must be an
+	// io.Seeker, is known to be; Algorithm and Digest have no meaning then.
+	// Content that is not it is [ErrInvalid].
+	Expected Descriptor
+
 	// Upload is the id of an upload to go on with. It must have begun with
-	// the same content: what it has of that is hashed here and not sent. One
+	// the same content: what it has of that is hashed here and not sent.
+	// Where the digest is known, by Expected, it is not even read: the
+	// target finds out in the end whether it has the right bytes. An upload
 	// that is not there any more is no error, a new one begins.
 	Upload string
 
@@ -41,7 +48,10 @@ type IngestOptions struct {
 	Event func(Event)
 }
 
-// Ingest stores content whose digest and size are not known in t, in one pass: it is
+// known reports whether the digest of the content is.
+func (o *IngestOptions) known() bool { return o.Expected.Digest != "" }
+
+// Ingest stores content whose digest and size need not be known in t, in one pass: it is
 // hashed while it is sent. It returns the descriptor, with the given media type,
 // once the content is in t, durably.
 //
@@ -68,11 +78,20 @@ func Ingest(ctx context.Context, t Target, mediaType string, content io.Reader, 
 	case IsManifest(mediaType):
 		return Descriptor{}, fmt.Errorf("%s: manifests are not ingested: %w", mediaType, ErrUnsupported)
 	}
-	if _, ok := content.(io.Seeker); !ok && opts.Digest != nil {
-		return Descriptor{}, fmt.Errorf("the digest of content that is no io.Seeker can only be found by reading it: %w", ErrUnsupported)
+	in := &ingest{t: t, opts: opts, desc: Descriptor{MediaType: mediaType}, algorithm: opts.Algorithm}
+	if opts.known() {
+		d, err := ParseDigest(opts.Expected.Digest)
+		if err != nil {
+			return Descriptor{}, err
+		}
+		if opts.Expected.Size < 0 {
+			return Descriptor{}, fmt.Errorf("%s: %w: size %d", d, ErrInvalid, opts.Expected.Size)
+		}
+		in.expected, in.algorithm = d, d.Algorithm()
+		in.desc.Digest, in.desc.Size = d.OCI(), opts.Expected.Size
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	in := &ingest{t: t, opts: opts, desc: Descriptor{MediaType: mediaType}, cancel: cancel}
+	in.cancel = cancel
 	src, err := newIngestSource(ctx, in, content)
 	if err != nil {
 		cancel(nil)
@@ -134,11 +153,13 @@ type ingestSource interface {
 
 // An ingest is one call of Ingest.
 type ingest struct {
-	t      Target
-	opts   *IngestOptions
-	desc   Descriptor // as far as it is known
-	size   int64      // of content that is a Seeker
-	cancel context.CancelCauseFunc
+	t         Target
+	opts      *IngestOptions
+	desc      Descriptor // as far as it is known
+	expected  Digest     // or zero
+	algorithm Algorithm
+	size      int64 // of content that is a Seeker
+	cancel    context.CancelCauseFunc
 
 	upload Upload
 	id     string // what Journal was told
@@ -154,7 +175,10 @@ func (in *ingest) push(ctx context.Context, data []byte, err error) (Descriptor,
 	if err != nil {
 		return Descriptor{}, err
 	}
-	in.desc.Digest, in.desc.Size = in.opts.Algorithm.Digest(data).OCI(), int64(len(data))
+	in.desc.Digest, in.desc.Size = in.algorithm.Digest(data).OCI(), int64(len(data))
+	if err := in.check(in.algorithm.Digest(data)); err != nil {
+		return Descriptor{}, err
+	}
 	exists, err := in.t.Exists(ctx, in.desc)
 	switch {
 	case err != nil:
@@ -196,12 +220,42 @@ func (in *ingest) run(ctx context.Context, src ingestSource) (_ Descriptor, err 
 	case findErr != nil:
 		return Descriptor{}, findErr
 	}
+	if err := in.check(d); err != nil {
+		return Descriptor{}, err
+	}
 	in.desc.Digest, in.desc.Size = d.OCI(), in.upload.Size()
 	if err := in.commit(ctx, d); err != nil {
 		return Descriptor{}, err
 	}
 	in.event(Copied, 0)
 	return in.desc, nil
+}
+
+// hashes reports whether the content is hashed here: it is not where its digest is found
+// by other means, or where the digest is known and an upload has its beginning.
+func (in *ingest) hashes() bool {
+	if in.opts.known() {
+		return in.there == 0
+	}
+	return in.opts.Digest == nil
+}
+
+// check reports content of another digest than is expected.
+func (in *ingest) check(d Digest) error {
+	if in.expected.IsZero() || d == in.expected {
+		return nil
+	}
+	return contentError{fmt.Errorf("%s: %w: its digest is %s", in.expected, ErrInvalid, d)}
+}
+
+// A contentError is about what was read, and not about what a target has of it.
+type contentError struct{ error }
+
+func (e contentError) Unwrap() error { return e.error }
+
+func isContentError(err error) bool {
+	var e contentError
+	return errors.As(err, &e)
 }
 
 // open opens the upload to go on with, or a new one.
@@ -217,7 +271,7 @@ func (in *ingest) open(ctx context.Context) (err error) {
 		}
 	}
 	if in.upload == nil {
-		if in.upload, err = BeginUpload(ctx, in.t, in.opts.Algorithm); err != nil {
+		if in.upload, err = BeginUpload(ctx, in.t, in.algorithm); err != nil {
 			return err
 		}
 	}
@@ -233,7 +287,7 @@ func (in *ingest) open(ctx context.Context) (err error) {
 // find begins to look for the digest where that is known otherwise than by sending
 // the content. The function returned waits for it.
 func (in *ingest) find(ctx context.Context) func(ingestSource) (Digest, error) {
-	if in.opts.Digest == nil {
+	if in.opts.Digest == nil || in.opts.known() {
 		return func(src ingestSource) (Digest, error) {
 			if ctx.Err() != nil {
 				return Digest{}, context.Cause(ctx)
@@ -281,12 +335,12 @@ func (in *ingest) send(ctx context.Context, src ingestSource) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case readErr != nil:
-			return readErr
+			return contentError{readErr}
 		case err == nil && arrived:
 			failures = 0
 			continue
 		case err == nil:
-			return fmt.Errorf("upload: %w: its content ended at byte %d", ErrInvalid, offset)
+			return contentError{fmt.Errorf("upload: %w: its content ended at byte %d", ErrInvalid, offset)}
 		case arrived:
 			failures = 0
 		}
@@ -345,7 +399,7 @@ func (in *ingest) end(ctx context.Context, err error) error {
 	if in.upload == nil {
 		return err
 	}
-	if in.opts.Journal == nil || err == nil || errors.Is(err, ErrInvalid) {
+	if in.opts.Journal == nil || err == nil || errors.Is(err, ErrInvalid) || errors.Is(err, ErrUnsupported) {
 		ctx, done := afterwards(ctx)
 		defer done()
 		// That it cannot be is nothing to tell: targets forget those

@@ -18,9 +18,12 @@ func newIngestSource(ctx context.Context, in *ingest, content io.Reader) (ingest
 			return newSeekSource(in, s, start)
 		}
 	}
+	if in.opts.known() || in.opts.Digest != nil {
+		return nil, fmt.Errorf("the digest of content that is no io.Seeker can only be found by reading it: %w", ErrUnsupported)
+	}
 	s := &streamSource{
 		in:     in,
-		hash:   in.opts.Algorithm.New(),
+		hash:   in.algorithm.New(),
 		pieces: make(chan streamPiece),
 		free:   make(chan []byte, 2),
 	}
@@ -40,6 +43,10 @@ type seekSource struct {
 }
 
 func newSeekSource(in *ingest, s io.ReadSeeker, start int64) (*seekSource, error) {
+	if in.opts.known() {
+		in.size = in.opts.Expected.Size
+		return &seekSource{in: in, s: s, start: start, hash: in.algorithm.New()}, nil
+	}
 	end, err := s.Seek(0, io.SeekEnd)
 	if err == nil {
 		_, err = s.Seek(start, io.SeekStart)
@@ -48,7 +55,7 @@ func newSeekSource(in *ingest, s io.ReadSeeker, start int64) (*seekSource, error
 		return nil, err
 	}
 	in.size = max(end-start, 0)
-	return &seekSource{in: in, s: s, start: start, hash: in.opts.Algorithm.New()}, nil
+	return &seekSource{in: in, s: s, start: start, hash: in.algorithm.New()}, nil
 }
 
 func (s *seekSource) whole(context.Context) ([]byte, error) {
@@ -68,21 +75,25 @@ func (s *seekSource) from(ctx context.Context, offset, _ int64) (*sending, error
 		return nil, fmt.Errorf("upload: %w: %d bytes have arrived of %d", ErrInvalid, offset, s.in.size)
 	}
 	if err := s.hashUntil(ctx, offset); err != nil {
-		return nil, err
+		return nil, contentError{err}
 	}
-	return newSending(s.s, s.start+offset, s.in.size-offset, func(p []byte, at int64) {
+	next, err := newSending(s.s, s.start+offset, s.in.size-offset, func(p []byte, at int64) {
 		at += offset
-		if s.in.opts.Digest == nil && at <= s.hashed && s.hashed < at+int64(len(p)) {
+		if s.in.hashes() && at <= s.hashed && s.hashed < at+int64(len(p)) {
 			s.hash.Write(p[s.hashed-at:])
 			s.hashed = at + int64(len(p))
 		}
 		s.in.event(Progress, at+int64(len(p))-s.in.there)
 	})
+	if err != nil {
+		return nil, contentError{err}
+	}
+	return next, nil
 }
 
 // hashUntil hashes what lies before offset and was not sent by this Ingest.
 func (s *seekSource) hashUntil(ctx context.Context, offset int64) error {
-	if s.in.opts.Digest != nil || s.hashed >= offset {
+	if !s.in.hashes() || s.hashed >= offset {
 		return nil
 	}
 	if _, err := s.s.Seek(s.start+s.hashed, io.SeekStart); err != nil {
@@ -96,8 +107,11 @@ func (s *seekSource) hashUntil(ctx context.Context, offset int64) error {
 }
 
 func (s *seekSource) digest(ctx context.Context) (Digest, error) {
+	if s.in.opts.known() && !s.in.hashes() {
+		return s.in.expected, nil
+	}
 	err := s.hashUntil(ctx, s.in.size)
-	return s.in.opts.Algorithm.Sum(s.hash), err
+	return s.in.algorithm.Sum(s.hash), err
 }
 
 func (s *seekSource) close() {}
@@ -242,7 +256,7 @@ func (s *streamSource) from(ctx context.Context, offset, least int64) (*sending,
 }
 
 func (s *streamSource) digest(context.Context) (Digest, error) {
-	return s.in.opts.Algorithm.Sum(s.hash), nil // readAll has ended
+	return s.in.algorithm.Sum(s.hash), nil // readAll has ended
 }
 
 func (s *streamSource) close() { s.reader.Wait() }

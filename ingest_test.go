@@ -172,6 +172,10 @@ var kinds = map[string]func(data []byte, opts *oras.IngestOptions) io.Reader{
 		opts.Digest = func(context.Context) (oras.Digest, error) { return opts.Algorithm.Digest(data), nil }
 		return bytes.NewReader(data)
 	},
+	"expected": func(data []byte, opts *oras.IngestOptions) io.Reader {
+		opts.Expected = oras.Descriptor{Digest: opts.Algorithm.Digest(data).OCI(), Size: int64(len(data))}
+		return bytes.NewReader(data)
+	},
 	"in the middle": func(data []byte, opts *oras.IngestOptions) io.Reader {
 		r := bytes.NewReader(slices.Concat([]byte("before"), data))
 		r.Seek(int64(len("before")), io.SeekStart)

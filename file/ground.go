@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/c73062ad/oras/archive"
+	"github.com/c73062ad/oras/internal/claim"
 )
 
 // A ground is a directory below which files get their names: that of the store, or,
@@ -303,11 +304,11 @@ func (at *ground) workDir() (string, error) {
 		if err := at.root.Mkdir(work, 0o700); err != nil {
 			return "", err
 		}
-		lock, err := claim(at.root, path.Join(work, lockName))
+		lock, err := claim.File(at.root, path.Join(work, lockName))
 		switch {
-		case err == nil, errors.Is(err, errNoLocks):
+		case err == nil, errors.Is(err, claim.ErrNoLocks):
 			at.work, at.lock = work, lock
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, errTaken): // for one that was left
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, claim.ErrTaken): // for one that was left
 		default:
 			return "", errors.Join(err, at.root.RemoveAll(work))
 		}

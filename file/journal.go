@@ -11,13 +11,15 @@ import (
 	"time"
 
 	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/internal/claim"
 )
 
 // A Journal remembers uploads, so that another process goes on with one after the
-// process that began it has ended; see [Store.Send]. It is a directory with a file
-// for each content that is, or was, on its way to some target:
+// process that began it has ended; see [Store.Send] and [Journal.Blobs]. It is a
+// directory with a file for each content that is, or was, on its way to some target:
 //
 //	<sha256 of target, file and how it is packed>.upload    lines of JSON, of which the last that is whole counts
+//	<sha256 of target and digest>.upload                    of a blob that is copied
 //
 // Lines are appended, so there is no moment in which a killed process would leave
 // none. Who works with an entry has it locked: two processes that send the same do
@@ -56,6 +58,23 @@ func OpenJournal(dir string) (*Journal, error) {
 // Close lets go of the journal.
 func (j *Journal) Close() error { return j.root.Close() }
 
+// Blobs is for [oras.CopyOptions]: it remembers the uploads of blobs to the target of
+// that name, which no other target has. A blob that another process, or another copy,
+// has the entry of has no record. A nil journal remembers nothing.
+func (j *Journal) Blobs(target string) func(oras.Descriptor) *oras.UploadRecord {
+	if j == nil {
+		return nil
+	}
+	return func(desc oras.Descriptor) *oras.UploadRecord {
+		r := j.open(target + "\n" + string(desc.Digest))
+		if r == nil {
+			return nil
+		}
+		// Not even closing it is worth more than trying: see above.
+		return &oras.UploadRecord{Upload: r.Upload, Note: r.note, Close: func() { r.close() }}
+	}
+}
+
 // expire removes old entries.
 func (j *Journal) expire() {
 	d, err := j.root.Open(".")
@@ -70,7 +89,7 @@ func (j *Journal) expire() {
 			if err != nil || !entryGrammar.MatchString(name) || !isOld(info, journalAge) {
 				continue
 			}
-			if f, err := claim(j.root, name); err == nil {
+			if f, err := claim.File(j.root, name); err == nil {
 				j.root.Remove(name)
 				f.Close()
 			}
@@ -96,7 +115,7 @@ type record struct {
 // open returns the entry for what key stands for.
 func (j *Journal) open(key string) *record {
 	name := oras.SHA256.Digest([]byte(key)).Hex() + ".upload"
-	f, err := claim(j.root, name)
+	f, err := claim.File(j.root, name)
 	if err != nil {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/c73062ad/oras/archive"
+	"github.com/c73062ad/oras/internal/claim"
 )
 
 // What was left by processes that were killed is removed by who works in the same
@@ -67,9 +68,9 @@ func sweepWork(root *os.Root, name string) {
 	if err != nil || !info.IsDir() {
 		return
 	}
-	lock, err := claim(root, path.Join(name, lockName))
+	lock, err := claim.File(root, path.Join(name, lockName))
 	if err != nil {
-		if errors.Is(err, errNoLocks) && isOld(info, tempAge) {
+		if errors.Is(err, claim.ErrNoLocks) && isOld(info, tempAge) {
 			root.RemoveAll(name)
 		}
 		return
@@ -106,10 +107,10 @@ func keepParts(root *os.Root, work string) {
 // sweepPart removes the beginning of some content if it is old and nobody has it.
 func sweepPart(root *os.Root, name string) {
 	info, err := root.Lstat(name)
-	if err != nil || !isOld(info, partAge) || !isOurs(info) {
+	if err != nil || !isOld(info, partAge) || !claim.IsOurs(info) {
 		return
 	}
-	f, err := claim(root, name)
+	f, err := claim.File(root, name)
 	if err != nil {
 		return
 	}

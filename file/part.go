@@ -12,65 +12,8 @@ import (
 
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/archive"
+	"github.com/c73062ad/oras/internal/claim"
 )
-
-var (
-	errTaken   = errors.New("somebody else has it")
-	errNoLocks = errors.New("nothing can be locked here")
-)
-
-// claim opens the file name of root for this process alone, making it if it is not
-// there. A file that another has, or that is not ours to write to, is errTaken.
-func claim(root *os.Root, name string) (*os.File, error) {
-	for range 100 {
-		flag := os.O_RDWR
-		info, err := root.Lstat(name)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			flag |= os.O_CREATE | os.O_EXCL
-		case err != nil:
-			return nil, err
-		case !isOurs(info):
-			return nil, errTaken
-		}
-		f, err := root.OpenFile(name, flag, 0o666)
-		if errors.Is(err, fs.ErrExist) || info != nil && errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		locked, err := tryLock(f)
-		if err == nil && !locked {
-			err = errTaken
-		} else if err != nil {
-			err = fmt.Errorf("%w: %w", errNoLocks, err)
-		}
-		if err != nil {
-			f.Close()
-			if errors.Is(err, errNoLocks) && info == nil {
-				root.Remove(name)
-			}
-			return nil, err
-		}
-		// It is ours only if it still has the name: who had it before may
-		// have moved or removed it.
-		made := info == nil
-		opened, err := f.Stat()
-		if err == nil {
-			info, err = root.Lstat(name)
-		}
-		switch {
-		case err == nil && os.SameFile(info, opened) && (made || isOurs(info)):
-			return f, nil
-		case err != nil && !errors.Is(err, fs.ErrNotExist):
-			f.Close()
-			return nil, err
-		}
-		f.Close()
-	}
-	return nil, errTaken
-}
 
 // A part is a file that content is written to before it has its name, and that goes
 // on existing, for the next try, when that comes to nothing.
@@ -88,11 +31,11 @@ func partName(d oras.Digest, size int64) string {
 // its own: waiting could be for one who never ends.
 func (at *ground) openPart(d oras.Digest, size int64) (*part, error) {
 	name := partName(d, size)
-	f, err := claim(at.root, name)
+	f, err := claim.File(at.root, name)
 	if err == nil {
 		return &part{at, name, f}, nil
 	}
-	if !errors.Is(err, errTaken) && !errors.Is(err, errNoLocks) {
+	if !errors.Is(err, claim.ErrTaken) && !errors.Is(err, claim.ErrNoLocks) {
 		return nil, err
 	}
 	if name, err = at.workName(name); err != nil {

@@ -177,18 +177,23 @@ func (s *Store) create() (err error) {
 	return err
 }
 
-// clean removes temporary files that have no writer any more. They do no harm, so
-// neither does one that cannot be removed.
+// clean removes temporary files that have no writer any more, and parts that nobody
+// went on with. They do no harm, so neither does one that cannot be removed.
 func (s *Store) clean() {
 	entries, err := fs.ReadDir(s.fsys, ".")
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), temporaryPrefix) || !strings.HasSuffix(e.Name(), temporarySuffix) {
+		if !strings.HasPrefix(e.Name(), temporaryPrefix) {
 			continue
 		}
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > stale {
+		info, err := e.Info()
+		switch {
+		case err != nil || !info.Mode().IsRegular():
+		case partGrammar.MatchString(e.Name()):
+			s.removeOldPart(e.Name(), info)
+		case strings.HasSuffix(e.Name(), temporarySuffix) && time.Since(info.ModTime()) > stale:
 			s.root.Remove(e.Name())
 		}
 	}

@@ -6,6 +6,7 @@
 //	blobs/<algorithm>/<hex>       content, manifests included
 //	.oras.lock                    held while index.json changes
 //	.oras-<random>.tmp            a file that is being written
+//	.oras-<algorithm>-<hex>.part  the beginning of that content, or all of it
 //
 // index.json is the truth. A tag is the annotation
 // org.opencontainers.image.ref.name of an entry, so it may hold what registries
@@ -19,8 +20,10 @@
 // replaces the file; who reads it needs no lock and sees what others changed.
 // Content is hashed and synced under a temporary name first. So whenever a
 // process ends, what is there is a valid layout; its temporary files do no harm,
-// and [Open] removes them after a day. The two names that are not image-spec's
-// start with a dot and lie beside index.json, where no tool looks for content.
+// and [Open] removes them after a day. A part is locked by who writes to it, and
+// stays for the next push of its content, a week long. The names that are not
+// image-spec's start with a dot and lie beside index.json, where no tool looks for
+// content.
 // Programs that know nothing of the lock can lose a change if they write at the
 // same moment.
 //

@@ -15,6 +15,11 @@ import (
 // Push is [oras.Target.Push]. A manifest is listed in index.json; what the
 // descriptor says of its platform and artifact type is kept there, its
 // annotations are not. Blobs leave index.json alone.
+//
+// When reading a blob fails, or the process is killed, what was received stays in a
+// hidden file, and whoever pushes the blob next, in any process, goes on behind it, if
+// the content is an [io.Seeker]: see [oras.Continue]. What turns out to be wrong does
+// not stay.
 func (s *Store) Push(ctx context.Context, expected oras.Descriptor, content io.Reader) error {
 	d, err := s.writableDigest(ctx, expected)
 	if err != nil {
@@ -75,7 +80,11 @@ func (s *Store) put(ctx context.Context, d oras.Digest, expected oras.Descriptor
 	if err := s.makeDir(path.Dir(name)); err != nil {
 		return err
 	}
-	_, err = s.write(ctx, name, oras.NewVerifier(content, expected), 0o444)
+	content = oras.NewVerifier(content, expected)
+	if canContinue(content, expected.Size) {
+		return s.putPart(ctx, d, content, expected.Size)
+	}
+	_, err = s.write(ctx, name, content, 0o444)
 	return err
 }
 

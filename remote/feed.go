@@ -2,8 +2,11 @@ package remote
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"sync"
+
+	"github.com/c73062ad/oras"
 )
 
 // A feed is content on its way into an upload. One goroutine reads it ahead of who
@@ -193,7 +196,7 @@ func (s *section) Read(p []byte) (int, error) {
 	n, err := s.feed.read(p[:min(int64(len(p)), s.end-s.offset)], s.offset)
 	s.offset += int64(n)
 	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
+		err = fmt.Errorf("%w: content ended at byte %d and not at %d", oras.ErrInvalid, s.offset, s.end)
 	}
 	return n, err
 }

@@ -34,6 +34,7 @@ type upload struct {
 	unsure   bool     // size may be 0 or 1: a Range cannot say that there is nothing
 	chunk    int64    // bytes to send at a time
 	least    int64    // bytes the registry wants in each chunk but the last
+	began    bool     // here
 	sole     bool     // nobody else can know of it
 	ended    bool
 }
@@ -45,8 +46,9 @@ var _ oras.Upload = (*upload)(nil)
 // the place that the registry gave it. What belongs to another repository, or is
 // no upload, is oras.ErrNotFound.
 //
-// Append sends chunks of some megabytes, which it holds in memory while it reads the
-// next; when a request fails it asks the registry what arrived.
+// Append sends chunks of some megabytes; when a request fails it asks the registry what
+// arrived. What did not is read again from content that is an [io.Seeker], of other
+// content a chunk is in memory while the next is read.
 func (r *Repository) Upload(ctx context.Context, id string) (oras.Upload, error) {
 	if id == "" {
 		return r.BeginUpload(ctx, oras.SHA256)
@@ -64,8 +66,12 @@ func (r *Repository) Upload(ctx context.Context, id string) (oras.Upload, error)
 }
 
 // BeginUpload begins an upload that the registry may hash by the algorithm a as it
-// arrives (spec-main, end-4c); see [oras.BeginUpload].
+// arrives (spec-main, end-4c); see [oras.BeginUpload]. A registry that has refused
+// chunks, all there are, is oras.ErrUnsupported.
 func (r *Repository) BeginUpload(ctx context.Context, a oras.Algorithm) (oras.Upload, error) {
+	if r.registry.noPatch.Load() {
+		return nil, fmt.Errorf("%s: %w: %w", r, errPatch, oras.ErrUnsupported)
+	}
 	req := wire.Request{Route: wire.Uploads, Repository: r.name}
 	if a != oras.SHA256 {
 		req.Algorithm = a
@@ -74,6 +80,7 @@ func (r *Repository) BeginUpload(ctx context.Context, a oras.Algorithm) (oras.Up
 	if err != nil {
 		return nil, err
 	}
+	u.began = true
 	return u, nil
 }
 
@@ -244,6 +251,12 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 	if offset != u.size {
 		return 0, fmt.Errorf("%s: upload goes on at byte %d, not %d: %w", u.repo, u.size, offset, oras.ErrInvalid)
 	}
+	if r, size, ok := rewindable(content); ok {
+		f := newFeed(r, offset, sentBehind, sentAhead)
+		defer f.stop()
+		kept, err := u.send(ctx, f, offset+size)
+		return kept, u.withoutChunks(err)
+	}
 	f := newFeed(struct{ io.Reader }{content}, offset, u.chunk, u.chunk/2)
 	defer f.stop()
 	var kept int64
@@ -253,11 +266,46 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 		kept += sent
 		switch {
 		case err == io.EOF || err == nil && e != nil:
-			return kept, e
+			return kept, u.withoutChunks(e)
 		case err != nil:
 			return kept, err
 		}
 	}
+}
+
+// rewindable returns what is left of content, and its size, if it can be read again.
+func rewindable(content io.Reader) (r io.Reader, size int64, ok bool) {
+	s, ok := content.(io.ReadSeeker)
+	if !ok {
+		return nil, 0, false
+	}
+	start, err := s.Seek(0, io.SeekCurrent)
+	if err != nil { // a pipe is a Seeker that cannot
+		return nil, 0, false
+	}
+	end, err := s.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = s.Seek(start, io.SeekStart)
+	}
+	return &rest{s, start}, max(0, end-start), err == nil
+}
+
+// A rest is what is left of content.
+type rest struct {
+	io.ReadSeeker
+	start int64
+}
+
+// Seek goes back to where the rest begins.
+func (r *rest) Seek(int64, int) (int64, error) { return r.ReadSeeker.Seek(r.start, io.SeekStart) }
+
+// withoutChunks makes err, of the first chunk of an upload that began here, one of a
+// registry that takes no chunks if it may be due to that.
+func (u *upload) withoutChunks(err error) error {
+	if err == nil || !u.began || u.size > 0 || !refusedPost(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w: %w", errPatch, oras.ErrUnsupported, err)
 }
 
 // PieceSize says how much Append should get at least, but for the last; see

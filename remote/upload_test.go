@@ -318,6 +318,36 @@ func TestPushWithoutPatch(t *testing.T) {
 	}
 }
 
+// Nor does it get an upload of content that is sent while it is hashed: that is told, so
+// that the content can go another way, and nothing is left of the try.
+func TestIngestWithoutPatch(t *testing.T) {
+	t.Parallel()
+	data, desc := content(t, 17<<20)
+	for _, status := range []int{http.StatusMethodNotAllowed, http.StatusNotFound, http.StatusBadRequest} {
+		var aborts atomic.Int64
+		repo := open(t, serve(t, before(inMemory(), func(w http.ResponseWriter, r *http.Request) bool {
+			switch r.Method {
+			case http.MethodPatch:
+				w.WriteHeader(status)
+				return true
+			case http.MethodDelete:
+				aborts.Add(1)
+			}
+			return false
+		})), remote.Options{})
+		var remembered string
+		for _, source := range []io.Reader{bytes.NewReader(data), onlyReader(data)} {
+			_, err := oras.Ingest(t.Context(), repo, desc.MediaType, source, &oras.IngestOptions{Journal: func(id string) { remembered = id }})
+			if !errors.Is(err, oras.ErrUnsupported) || remembered != "" {
+				t.Errorf("%d: error %v, remembered is %q", status, err, remembered)
+			}
+		}
+		if aborts.Load() != 2 {
+			t.Errorf("%d: %d DELETE", status, aborts.Load())
+		}
+	}
+}
+
 // Small blobs are one request each where the registry takes that, and two where it
 // does not, which is found out once.
 func TestPushSinglePost(t *testing.T) {

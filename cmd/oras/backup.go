@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -17,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/internal/claim"
 	"github.com/c73062ad/oras/layout"
 )
 
@@ -42,7 +45,8 @@ func newBackupCommand(con console) *cobra.Command {
 
 An output path that ends with ".tar" means an archive, which appears under that name when it is whole; until then
 its content is kept in a hidden directory beside it. Any other path means a directory. One that is an OCI image
-layout already keeps what it has, and what is there is not pulled again.
+layout already keeps what it has, and what is there is not pulled again. A backup that is broken off goes on when the
+same command is run again.
 
 Example - Back up what is tagged "v1" to a directory:
   oras backup --output hello localhost:5000/hello:v1
@@ -178,23 +182,29 @@ func (c *backupCommand) toDirectory(ctx context.Context, con console, src store,
 		return nil, err
 	}
 	done, err := c.pull(ctx, con, src, dst, tagged)
-	return done, resumable(err, c.arrived, resumesBehind)
+	return done, resumableCopy(err, hasParts(c.output), c.arrived)
 }
 
 // toTar backs up into a layout of its own beside the output file, of which then
-// that file is made.
+// that file is made. When it is broken off the layout stays, for the next who backs up
+// the same.
 func (c *backupCommand) toTar(ctx context.Context, con console, src store, tagged []taggedManifest) (done []copiedTag, err error) {
-	dir, err := os.MkdirTemp(filepath.Dir(c.output), ".oras-backup-")
+	dir, remove, err := c.openWork(tagged)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.output, cause(err))
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	inContent := false
+	defer func() {
+		err = errors.Join(err, remove(err != nil && (inContent || c.arrived)))
+		err = resumableCopy(err, inContent, c.arrived)
+	}()
 	dst, err := layout.Open(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer dst.Close() // before its directory is removed
 	if done, err = c.pull(ctx, con, src, dst, tagged); err != nil {
+		inContent = hasParts(dir)
 		return nil, err
 	}
 	fmt.Fprintln(con.out, "Exporting to", c.output)
@@ -207,6 +217,99 @@ func (c *backupCommand) toTar(ctx context.Context, con console, src store, tagge
 	}
 	_, err = fmt.Fprintf(con.out, "Exported to %s (%s)\n", c.output, byteSize(info.Size()))
 	return done, err
+}
+
+// Directories in which archives come to be, and how long one stays that nobody goes on
+// with.
+const (
+	workPrefix = ".oras-backup-"
+	workLock   = "lock"
+	workAge    = 7 * 24 * time.Hour
+)
+
+// openWork returns the directory beside the output file in which that comes to be. Its
+// name says what of, so that another run finds it. Nobody else has it: where somebody
+// backs up the same at the same time it is another, that no run finds. remove lets go of
+// it, and removes it unless it is to be kept.
+func (c *backupCommand) openWork(tagged []taggedManifest) (dir string, remove func(keep bool) error, err error) {
+	parent := filepath.Dir(c.output)
+	removeOldWork(parent)
+	what := fmt.Sprintf("%q %q %v", filepath.Base(c.output), c.name, c.includeReferrers)
+	for _, t := range tagged {
+		what += fmt.Sprintf(" %q %s", t.tag, t.root.Digest)
+	}
+	dir = filepath.Join(parent, workPrefix+oras.SHA256.Digest([]byte(what)).Hex()[:32])
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", nil, err
+	}
+	if lock, err := lockWork(dir); err == nil {
+		return dir, func(keep bool) error {
+			if keep {
+				return lock.Close()
+			}
+			return removeWork(dir, lock)
+		}, nil
+	}
+	dir, err = os.MkdirTemp(parent, workPrefix)
+	return dir, func(bool) error { return os.RemoveAll(dir) }, err
+}
+
+// lockWork locks the directory for this process alone.
+func lockWork(dir string) (*os.File, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	lock, err := claim.File(root, workLock)
+	if err != nil {
+		return nil, err
+	}
+	// Who had it may be about to remove it.
+	opened, err := root.Stat(".")
+	if err == nil {
+		var there fs.FileInfo
+		if there, err = os.Stat(dir); err == nil && !os.SameFile(opened, there) {
+			err = fs.ErrNotExist
+		}
+	}
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return lock, nil
+}
+
+// removeWork removes the directory, first of all its name, so that nobody takes for
+// theirs what is being removed.
+func removeWork(dir string, lock *os.File) error {
+	nameless := filepath.Join(filepath.Dir(dir), workPrefix+rand.Text())
+	if os.Rename(dir, nameless) == nil {
+		dir = nameless
+	}
+	return errors.Join(os.RemoveAll(dir), lock.Close())
+}
+
+// removeOldWork removes what was left in parent by those who were killed, once nobody
+// went on with it for long.
+func removeOldWork(parent string) {
+	left, err := os.ReadDir(parent)
+	if err != nil {
+		return
+	}
+	for _, entry := range left {
+		if !strings.HasPrefix(entry.Name(), workPrefix) {
+			continue
+		}
+		dir := filepath.Join(parent, entry.Name())
+		info, err := os.Lstat(dir)
+		if err != nil || !info.IsDir() || time.Since(info.ModTime()) <= workAge {
+			continue
+		}
+		if lock, err := lockWork(dir); err == nil {
+			_ = removeWork(dir, lock) // or the next who comes by
+		}
+	}
 }
 
 // pull copies tag by tag.

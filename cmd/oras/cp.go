@@ -97,7 +97,9 @@ func (c *copyCommand) run(cmd *cobra.Command, con console, from, to string) erro
 		return err
 	}
 	out := newTextOutput(con, &c.formatFlags, &c.commonFlags, copyVerbs)
-	desc, err := c.copy(ctx, env, src, out)
+	uploads := openBlobUploads(&c.to)
+	defer uploads.Close()
+	desc, err := c.copy(ctx, env, src, out, uploads)
 	if err != nil && c.from.reference() == "" && errors.Is(err, oras.ErrReference) { // there is more than one image
 		return &usageError{
 			err:   fmt.Errorf("%q: no tag or digest specified", from),
@@ -106,7 +108,8 @@ func (c *copyCommand) run(cmd *cobra.Command, con console, from, to string) erro
 		}
 	}
 	if err != nil {
-		return resumable(c.explain(env, err), out.hasArrived(), resumesBehind)
+		inContent := uploads.open.Load() > 0 || c.to.isLayout() && hasParts(c.to.name)
+		return resumableCopy(c.explain(env, err), inContent, out.hasArrived())
 	}
 	if !c.from.digest.IsZero() && c.from.digest.OCI() != desc.Digest { // a platform was chosen
 		c.from.raw = c.from.at(desc)
@@ -114,12 +117,13 @@ func (c *copyCommand) run(cmd *cobra.Command, con console, from, to string) erro
 	return c.formatFlags.write(con.out, newCopyResult(c, desc))
 }
 
-func (c *copyCommand) copy(ctx context.Context, env *environment, src store, out *textOutput) (oras.Descriptor, error) {
+func (c *copyCommand) copy(ctx context.Context, env *environment, src store, out *textOutput, uploads *blobUploads) (oras.Descriptor, error) {
 	opts := &oras.CopyOptions{
 		Tags:        c.to.tags,
 		Concurrency: concurrency(c.concurrency),
 		Platform:    c.platform.platform,
 		Referrers:   c.recursive,
+		Journal:     uploads.record,
 		Event:       out.event,
 	}
 	if !c.from.isLayout() && !c.to.isLayout() && c.from.ref.Registry == c.to.ref.Registry && c.from.ref.Repository != c.to.ref.Repository {

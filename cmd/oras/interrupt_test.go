@@ -86,9 +86,9 @@ var interruptions = []interruption{
 	{args: "attach $REG/r:v1 --artifact-type t/a other", method: "PUT", part: "/manifests/", goesOn: resumesBehind},
 	{args: "cp $REG/r:v1 $DIRECT/new$N:v1", method: "GET", part: "/blobs/"},
 	{args: "cp $DIRECT/r:v1 $REG/new$N:v1", method: "PUT", part: "/uploads/"},
-	{args: "cp -r $REG/r:v1 --to-oci-layout layout:v1", method: "GET", part: "/blobs/", left: []string{"layout/"}, again: "cp -r $DIRECT/r:v1 --to-oci-layout layout:v1"},
+	{args: "cp -r $REG/r:v1 --to-oci-layout layout:v1", method: "GET", part: "/blobs/", left: []string{"layout/"}, goesOn: resumesInContent, again: "cp -r $DIRECT/r:v1 --to-oci-layout layout:v1"},
 	{args: "cp -r $REG/r:v1 --to-oci-layout layout:v1", method: "GET", part: "/referrers/", left: []string{"layout/"}, again: "tag --oci-layout filled:v1 v2", goesOn: resumesBehind},
-	{args: "cp $REG/r:v1 --to-oci-layout filled:v2", method: "GET", part: "/blobs/", again: "tag --oci-layout filled:v1 v2"},
+	{args: "cp $REG/r:v1 --to-oci-layout filled:v2", method: "GET", part: "/blobs/", left: []string{"filled/.oras-"}, goesOn: resumesInContent, again: "tag --oci-layout filled:v1 v2"},
 	{args: "cp --from-oci-layout filled:v1 $REG/new$N:v1", method: "PUT", part: "/uploads/", again: "tag --oci-layout filled:v1 v2"},
 	{args: "blob fetch $REG/r@$LARGE -o fetched", method: "GET", part: "/blobs/"},
 	{args: "blob fetch $REG/r@$LARGE -o old/large", method: "GET", part: "/blobs/"},
@@ -102,7 +102,7 @@ var interruptions = []interruption{
 	{args: "repo ls $REG", method: "GET", part: "/_catalog"},
 	{args: "repo tags $REG/r", method: "GET", part: "/tags/list"},
 	{args: "login $REG -u hello --password-stdin --registry-config new.json", method: "GET", part: "/v2/", again: "login $DIRECT -u hello -p x --registry-config new.json"},
-	{args: "backup $REG/r:v1 --include-referrers -o saved.tar", method: "GET", part: "/blobs/"},
+	{args: "backup $REG/r:v1 --include-referrers -o saved.tar", method: "GET", part: "/blobs/", left: []string{".oras-backup-"}, goesOn: resumesInContent, again: "backup $DIRECT/r:v1 --include-referrers -o saved.tar"},
 	{args: "restore --input filled $REG/new$N:v1", method: "PUT", part: "/uploads/", again: "tag --oci-layout filled:v1 v2"},
 
 	// Content that is moved in pieces.

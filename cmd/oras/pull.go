@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -120,21 +119,9 @@ func (c *pullCommand) run(cmd *cobra.Command, con console, raw string) error {
 	}
 	desc, err := p.copy(ctx, src)
 	if err != nil {
-		return resumable(c.explain(env, err), c.hasParts(), resumesInContent)
+		return resumable(c.explain(env, err), hasParts(c.output), resumesInContent)
 	}
 	return c.formatFlags.write(con.out, p.result(desc))
-}
-
-// hasParts reports whether there is something in the output directory that another
-// pull would go on with.
-func (c *pullCommand) hasParts() bool {
-	root, err := os.OpenRoot(c.output)
-	if err != nil {
-		return false
-	}
-	defer root.Close()
-	parts, err := fs.Glob(root.FS(), archive.TempPrefix+"*.part")
-	return err == nil && len(parts) > 0
 }
 
 // checkOutput reports an output directory that is none.

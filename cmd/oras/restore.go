@@ -26,6 +26,7 @@ type restoreCommand struct {
 	dryRun           bool
 	concurrency      int
 
+	uploads *blobUploads
 	arrived bool // some content is at the registry
 }
 
@@ -105,13 +106,15 @@ func (c *restoreCommand) run(cmd *cobra.Command, con console, raw string) error 
 	if err != nil {
 		return err
 	}
+	c.uploads = openBlobUploads(&c.target)
+	defer c.uploads.Close()
 	told := endedContent{}
 	result := &restoreResult{Repository: c.name, Input: c.input, DryRun: c.dryRun, start: start}
 	for _, t := range tagged {
 		done, err := c.restore(ctx, con, src, dst, t, told)
 		if err != nil {
 			err = c.explain(env, fmt.Errorf("failed to restore tag %q from %q to %q: %w", t.tag, c.input, c.name, err))
-			return resumable(err, c.arrived, resumesBehind)
+			return resumableCopy(err, c.uploads.open.Load() > 0, c.arrived)
 		}
 		result.Tags = append(result.Tags, done)
 	}
@@ -210,6 +213,7 @@ func (c *restoreCommand) push(ctx context.Context, src *layout.Store, dst store,
 	opts := &oras.CopyOptions{
 		Concurrency: concurrency(c.concurrency),
 		Referrers:   !c.excludeReferrers,
+		Journal:     c.uploads.record,
 		Event:       event,
 	}
 	if !list {

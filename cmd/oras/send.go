@@ -256,8 +256,5 @@ func (s *sender) pack(ctx context.Context, dst oras.Target, opts *oras.PackOptio
 func (s *sender) resumable(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.resumes {
-		return resumable(err, true, resumesInContent)
-	}
-	return resumable(err, s.out.hasArrived(), resumesBehind)
+	return resumableCopy(err, s.resumes, s.out.hasArrived())
 }

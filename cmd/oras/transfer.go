@@ -4,13 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/pflag"
 
+	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/archive"
 	"github.com/c73062ad/oras/file"
 	"github.com/c73062ad/oras/remote"
@@ -134,6 +137,62 @@ func openJournal() *file.Journal {
 	return journal
 }
 
+// blobUploads are the uploads of blobs that a copy sends to a target, which another run
+// of the command goes on with.
+type blobUploads struct {
+	journal *file.Journal // or nil
+	target  string
+	open    atomic.Int64
+}
+
+// openBlobUploads opens those to t; Close must be called. To a layout there are none.
+func openBlobUploads(t *target) *blobUploads {
+	u := &blobUploads{target: t.name}
+	if !t.isLayout() {
+		u.journal = openJournal()
+	}
+	return u
+}
+
+func (u *blobUploads) Close() error {
+	if u.journal == nil {
+		return nil
+	}
+	return u.journal.Close()
+}
+
+// record is for oras.CopyOptions.
+func (u *blobUploads) record(desc oras.Descriptor) *oras.UploadRecord {
+	if u.journal == nil {
+		return nil
+	}
+	r := u.journal.Blobs(u.target)(desc)
+	if r == nil {
+		return nil
+	}
+	note, open := r.Note, false
+	r.Note = func(id string) {
+		note(id)
+		if now := id != ""; now != open {
+			open = now
+			u.open.Add(map[bool]int64{true: 1, false: -1}[now])
+		}
+	}
+	return r
+}
+
+// hasParts reports whether there is something in the directory dir that another run of the
+// command would go on with.
+func hasParts(dir string) bool {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	parts, err := fs.Glob(root.FS(), archive.TempPrefix+"*.part")
+	return err == nil && len(parts) > 0
+}
+
 // A resumableError is the error of a command that, run again, goes on where it was
 // broken off.
 type resumableError struct {
@@ -156,4 +215,13 @@ func resumable(err error, so bool, hint string) error {
 		return err
 	}
 	return &resumableError{err, hint}
+}
+
+// resumableCopy returns err as one of a copy that goes on in the middle of content if
+// inContent, or else, if some has arrived whole, behind that.
+func resumableCopy(err error, inContent, arrived bool) error {
+	if inContent {
+		return resumable(err, true, resumesInContent)
+	}
+	return resumable(err, arrived, resumesBehind)
 }

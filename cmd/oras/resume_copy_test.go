@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/c73062ad/oras"
+)
+
+// A resumedCopy is a command that copies an artifact with one large file, the bytes of
+// which pass the proxy once.
+type resumedCopy struct {
+	name string
+	args string // PROXY is the proxy, REG the registry, NEW a repository, MADE a backup
+	out  string // what to pull from when it is done
+}
+
+var resumedCopies = []resumedCopy{
+	{"from a registry", "cp PROXY/from:v1 REG/NEW:v1 --connections=1", "REG/NEW:v1"},
+	{"to a registry", "cp REG/from:v1 PROXY/NEW:v1", "REG/NEW:v1"},
+	{"to a layout", "cp PROXY/from:v1 --to-oci-layout layout:v1 --connections=1", "--oci-layout layout:v1"},
+	{"from a layout", "cp --from-oci-layout MADE:v1 PROXY/NEW:v1", "REG/NEW:v1"},
+	{"backup", "backup PROXY/from:v1 -o saved --connections=1", "--oci-layout saved:v1"},
+	{"backup to an archive", "backup PROXY/from:v1 -o saved.tar --connections=1", "--oci-layout saved.tar:v1"},
+	{"restore", "restore --input MADE PROXY/NEW:v1", "REG/NEW:v1"},
+	{"restore from an archive", "restore --input MADE.tar PROXY/NEW:v1", "REG/NEW:v1"},
+}
+
+// TestResumeCopy is TestResume of copies: broken off at 90 % and run again, they move
+// what was missing and less than 11 % of all bytes, and what comes out is right.
+func TestResumeCopy(t *testing.T) {
+	registry := startRegistry(t, t.TempDir())
+	reg := localhost(registry.host)
+	made := newRunner(t)
+	data := make([]byte, resumedSize)
+	rand.Read(data)
+	mustWrite(t, filepath.Join(made.dir, "large"), data)
+	made.run("push", reg+"/from:v1", "large")
+	made.run("backup", reg+"/from:v1", "-o", "made")
+	made.run("backup", reg+"/from:v1", "-o", "made.tar")
+	for _, test := range resumedCopies {
+		for _, signal := range []os.Signal{os.Kill, os.Interrupt} {
+			t.Run(test.name+" "+signal.String(), func(t *testing.T) {
+				p := newMeterProxy(t, registry.host)
+				p.rate = 3 * resumedSize // or else much is in buffers of the system
+				r := newRunner(t)
+				place := strings.NewReplacer("PROXY", p.host, "REG", reg, "MADE", filepath.Join(made.dir, "made"),
+					"NEW", strings.ToLower(strings.NewReplacer(" ", "-", "/", "-").Replace(t.Name())))
+				args := strings.Fields(place.Replace(test.args))
+				errs := r.breakOff(p, resumedSize*9/10, signal, args...)
+				if want := ": interrupt signal received\n" + resumesInContent + "\n"; signal == os.Interrupt && !strings.HasSuffix(errs, want) {
+					t.Errorf("it says %q", errs)
+				}
+				p.reset(1 << 62)
+				end := checkLines(t, readLines(t, r.run(append(args, "--format=ndjson")...)))
+				again := p.count() - resumedSize/10
+				t.Logf("%.1f %% of the bytes moved again", float64(again)*100/resumedSize)
+				if again > resumedSize*11/100 {
+					t.Errorf("%d bytes moved again", again)
+				}
+				// What came in vain, as the connection was there before it was known
+				// where to go on, is no progress.
+				if told := end.Totals.Bytes; told > p.count() || told < p.count()-resumedSize/100 || end.Totals.There < resumedSize*85/100 {
+					t.Errorf("%d bytes passed, and it tells of %+v", p.count(), *end.Totals)
+				}
+				r.run(append([]string{"pull", "-o", "out"}, strings.Fields(place.Replace(test.out))...)...)
+				if got, err := os.ReadFile(filepath.Join(r.dir, "out", "large")); err != nil || !bytes.Equal(got, data) {
+					t.Errorf("what was copied is another file: %v", err)
+				}
+				// Nothing is left but what was asked for.
+				for name := range readTree(t, r.dir) {
+					base := filepath.Base(name)
+					if strings.HasPrefix(base, ".oras-") || strings.HasSuffix(base, ".upload") || strings.Contains(name, "ingest") || strings.Contains(name, ".oras-backup-") {
+						t.Errorf("%s is left", name)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestBackupTogether backs up the same into one archive several times at once, one of
+// which finds what was broken off before; each comes to its end.
+func TestBackupTogether(t *testing.T) {
+	registry := startRegistry(t, t.TempDir())
+	p := newMeterProxy(t, registry.host)
+	r := newRunner(t)
+	r.random("large", 1<<20)
+	reference := p.host + "/a:v1"
+	r.run("push", reference, "large")
+	args := []string{"backup", reference, "-o", "saved.tar"}
+	r.breakOff(p, 1<<19, os.Kill, args...)
+	if left, err := filepath.Glob(filepath.Join(r.dir, workPrefix+"*")); err != nil || len(left) != 1 {
+		t.Fatalf("left is %q, %v", left, err)
+	}
+	p.reset(1 << 62)
+	done := make(chan error)
+	for range 4 {
+		cmd := r.command(args...)
+		go func() {
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+			done <- err
+		}()
+	}
+	for range 4 {
+		<-done
+	}
+	if left, err := filepath.Glob(filepath.Join(r.dir, workPrefix+"*")); err != nil || len(left) != 0 {
+		t.Errorf("left is %q, %v", left, err)
+	}
+	r.run("pull", "--oci-layout", "saved.tar:v1", "-o", "out")
+	want, err := os.ReadFile(filepath.Join(r.dir, "large"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(r.dir, "out", "large")); err != nil || oras.SHA256.Digest(got) != oras.SHA256.Digest(want) {
+		t.Errorf("what was backed up is another file: %v", err)
+	}
+}
