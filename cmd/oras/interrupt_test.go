@@ -114,13 +114,13 @@ var interruptions = []interruption{
 	{args: "blob push $REG/new$N big", method: "PATCH", part: "/uploads/"},
 	{args: "pull $REG/big:v1 -o out", method: "GET", part: "/blobs/", left: []string{"out/.oras-"}, goesOn: resumesInContent, again: "pull $DIRECT/big:v1 -o out"},
 	{args: "blob fetch $REG/big@$BIG -o fetched", method: "GET", part: "/blobs/"},
-	{args: "cp $REG/big:v1 $DIRECT/new$N:v1", method: "GET", part: "/blobs/"},
-	{args: "cp $DIRECT/big:v1 $REG/new$N:v1", method: "PATCH", part: "/uploads/"},
-	{args: "cp $DIRECT/big:v1 $REG/new$N:v1", method: "PUT", part: "/uploads/"},
-	{args: "cp $REG/big:v1 --to-oci-layout layout:v1", method: "GET", part: "/blobs/", left: []string{"layout/"}, again: "cp $DIRECT/big:v1 --to-oci-layout layout:v1"},
-	{args: "cp --from-oci-layout $HEAVY/layout:v1 $REG/new$N:v1", method: "PATCH", part: "/uploads/"},
-	{args: "backup $REG/big:v1 -o saved.tar", method: "GET", part: "/blobs/"},
-	{args: "restore --input $HEAVY/layout $REG/new$N:v1", method: "PATCH", part: "/uploads/"},
+	{args: "cp $REG/big:v1 $DIRECT/new$N:v1", method: "GET", part: "/blobs/", goesOn: resumesInContent, must: true},
+	{args: "cp $DIRECT/big:v1 $REG/new$N:v1", method: "PATCH", part: "/uploads/", goesOn: resumesInContent, must: true},
+	{args: "cp $DIRECT/big:v1 $REG/new$N:v1", method: "PUT", part: "/uploads/", goesOn: resumesInContent, must: true},
+	{args: "cp $REG/big:v1 --to-oci-layout layout:v1", method: "GET", part: "/blobs/", left: []string{"layout/"}, goesOn: resumesInContent, again: "cp $DIRECT/big:v1 --to-oci-layout layout:v1"},
+	{args: "cp --from-oci-layout $HEAVY/layout:v1 $REG/new$N:v1", method: "PATCH", part: "/uploads/", goesOn: resumesInContent, must: true},
+	{args: "backup $REG/big:v1 -o saved.tar", method: "GET", part: "/blobs/", left: []string{".oras-backup-"}, goesOn: resumesInContent, again: "backup $DIRECT/big:v1 -o saved.tar"},
+	{args: "restore --input $HEAVY/layout $REG/new$N:v1", method: "PATCH", part: "/uploads/", goesOn: resumesInContent, must: true},
 }
 
 // TestInterrupt interrupts commands in the middle of a transfer. They end within a
