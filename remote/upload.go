@@ -35,6 +35,7 @@ type upload struct {
 	chunk    int64    // bytes to send at a time
 	least    int64    // bytes the registry wants in each chunk but the last
 	sole     bool     // nobody else can know of it
+	broken   bool     // a request failed, of which more may have arrived than was told
 	ended    bool
 }
 
@@ -285,7 +286,9 @@ func (u *upload) send(ctx context.Context, f *feed, end int64) (kept int64, err 
 			}
 			cancel()
 		}
-		if u.size > before && u.size <= before+n && (err == nil || failures > 0 || u.sole || !refusedRange(err)) {
+		ours := err == nil || failures > 0 || u.sole || u.broken || !refusedRange(err)
+		u.broken = u.broken || err != nil && !refusedRange(err)
+		if u.size > before && u.size <= before+n && ours {
 			kept += u.size - before
 			failures = 0
 			if err != nil && ctx.Err() != nil {

@@ -134,6 +134,34 @@ func loseAnswer(lost *bool) http.RoundTripper {
 	})
 }
 
+// A registry may still be busy with what broke off when it is asked what arrived, so
+// that it says less than it has a moment later.
+func TestUploadToldLate(t *testing.T) {
+	t.Parallel()
+	data, desc := content(t, 17<<20)
+	cut, received := cutBodies(inMemory(), 3<<20)
+	asked := false
+	handler := before(cut, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodGet || !isUpload(r.URL) || asked {
+			return false
+		}
+		asked = true
+		w.Header().Set("Range", "0-1000000")
+		w.WriteHeader(http.StatusNoContent)
+		return true
+	})
+	repo := open(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(&tellBusy{ResponseWriter: w}, r)
+	})), remote.Options{})
+	got, err := oras.Ingest(t.Context(), repo, desc.MediaType, bytes.NewReader(data), nil)
+	if err != nil || got.Digest != desc.Digest {
+		t.Fatal(got, err)
+	}
+	if n := received.Load(); n != 17<<20 || !asked {
+		t.Errorf("%d bytes received for %d; asked: %t", n, 17<<20, asked)
+	}
+}
+
 // One byte and none look the same in a Range.
 func TestUploadOneByte(t *testing.T) {
 	t.Parallel()
