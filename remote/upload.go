@@ -46,8 +46,9 @@ var _ oras.Upload = (*upload)(nil)
 // the place that the registry gave it. What belongs to another repository, or is
 // no upload, is oras.ErrNotFound.
 //
-// Append sends chunks of some megabytes, which it holds in memory while it reads the
-// next; when a request fails it asks the registry what arrived.
+// Append sends chunks of some megabytes, which, unless the content is an io.Seeker and
+// can be read again, it holds in memory while it reads the next; when a request fails
+// it asks the registry what arrived.
 func (r *Repository) Upload(ctx context.Context, id string) (oras.Upload, error) {
 	if id == "" {
 		return r.BeginUpload(ctx, oras.SHA256)
@@ -245,6 +246,15 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 	if offset != u.size {
 		return 0, fmt.Errorf("%s: upload goes on at byte %d, not %d: %w", u.repo, u.size, offset, oras.ErrInvalid)
 	}
+	if left, size := restOf(content); left != nil {
+		f := newFeed(left, offset, againBehind, againAhead)
+		defer f.stop()
+		kept, err := u.send(ctx, f, offset+size)
+		if f.endsBefore(offset + size) {
+			err = fmt.Errorf("%s: upload: %w: its content ended at byte %d, not %d", u.repo, oras.ErrInvalid, u.size, offset+size)
+		}
+		return kept, err
+	}
 	f := newFeed(struct{ io.Reader }{content}, offset, u.chunk, u.chunk/2)
 	defer f.stop()
 	var kept int64
@@ -259,6 +269,41 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 			return kept, err
 		}
 	}
+}
+
+// What is in memory of content that can be read again, in bytes.
+const (
+	againBehind = 512 << 10 // of what was sent
+	againAhead  = 2 << 20   // of what will be
+)
+
+// A rest is what is left of content that can be read again. Its start is where it was.
+type rest struct {
+	io.ReadSeeker
+	start int64
+}
+
+func (r *rest) Seek(int64, int) (int64, error) {
+	_, err := r.ReadSeeker.Seek(r.start, io.SeekStart)
+	return 0, err
+}
+
+// restOf returns what is left of content and how many bytes that is, or nil if content
+// cannot be read again.
+func restOf(content io.Reader) (*rest, int64) {
+	s, ok := content.(io.ReadSeeker)
+	if !ok {
+		return nil, 0
+	}
+	start, err := s.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil, 0 // a pipe, or a verifier
+	}
+	end, err := s.Seek(0, io.SeekEnd)
+	if _, e := s.Seek(start, io.SeekStart); err != nil || e != nil {
+		return nil, 0
+	}
+	return &rest{s, start}, max(end-start, 0)
 }
 
 // PieceSize says how much Append should get at least, but for the last; see

@@ -162,6 +162,32 @@ func TestUploadToldLate(t *testing.T) {
 	}
 }
 
+// Content that is a Seeker begins where it is, also when it must be read again.
+func TestAppendRest(t *testing.T) {
+	t.Parallel()
+	data, desc := content(t, 17<<20)
+	cut, received := cutBodies(inMemory(), 3<<20)
+	repo := open(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		cut.ServeHTTP(&tellBusy{ResponseWriter: w}, r)
+	})), remote.Options{})
+	u, err := oras.OpenUpload(t.Context(), repo, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := bytes.NewReader(append([]byte("before"), data...))
+	r.Seek(int64(len("before")), io.SeekStart)
+	if n, err := u.Append(t.Context(), 0, r); n != desc.Size || err != nil {
+		t.Fatal(n, err)
+	}
+	d, err := oras.ParseDigest(desc.Digest)
+	if err == nil {
+		err = u.Commit(t.Context(), d)
+	}
+	if n := received.Load(); err != nil || n != desc.Size {
+		t.Errorf("%d bytes received for %d, %v", n, desc.Size, err)
+	}
+}
+
 // One byte and none look the same in a Range.
 func TestUploadOneByte(t *testing.T) {
 	t.Parallel()
