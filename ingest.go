@@ -121,7 +121,7 @@ func hasUploads(t Target) bool {
 // ingestPiece is how much of content that is no Seeker is sent, and can be sent
 // again, at a time. There are two of them, so that one is filled while the other is
 // sent. Content of no more is pushed as a whole. Tests make it smaller.
-var ingestPiece int64 = 8 << 20
+var ingestPiece int64 = 4 << 20
 
 // ingestPause is how long the first pause behind a failure is. Tests make it shorter.
 var ingestPause = 100 * time.Millisecond

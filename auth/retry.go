@@ -19,9 +19,9 @@ import (
 // made. The zero value works; the fields are not to be changed once it is used.
 // It is safe for concurrent use.
 //
-// A request with a body is sent again only if it has a GetBody. A PATCH without
-// Content-Range is sent again only after 429, since the registry may have
-// appended its body. When no attempt is left, or the wait asked for is longer
+// A request with a body is sent again only if it has a GetBody. A PATCH is sent
+// again only after 429, since the registry may have appended some of its body:
+// package remote asks for how much that is. When no attempt is left, or the wait asked for is longer
 // than what is left, the last answer or error is returned as it is.
 type Retry struct {
 	Base     http.RoundTripper // nil is http.DefaultTransport
@@ -140,8 +140,7 @@ func (r *Retry) plan(req *http.Request, resp *http.Response, err error, attempt 
 
 // repeatable reports whether req may be sent twice.
 func repeatable(req *http.Request, resp *http.Response) bool {
-	return req.Method != http.MethodPatch || req.Header.Get("Content-Range") != "" ||
-		resp != nil && resp.StatusCode == http.StatusTooManyRequests
+	return req.Method != http.MethodPatch || resp != nil && resp.StatusCode == http.StatusTooManyRequests
 }
 
 // backoff returns a random wait that doubles with each attempt.

@@ -19,9 +19,6 @@ import (
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	orasgo "oras.land/oras-go/v2"
-	orasgofile "oras.land/oras-go/v2/content/file"
-	orasgoremote "oras.land/oras-go/v2/registry/remote"
 
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/bucket"
@@ -74,6 +71,7 @@ func large() int64 {
 // A registry is one as a process.
 type registry struct {
 	host string
+	data string // its directory
 	cmd  *exec.Cmd
 }
 
@@ -118,6 +116,14 @@ func (r *registry) stop() float64 {
 	return maxRSS(r.cmd)
 }
 
+// remove ends the registry and removes what it has.
+func (r *registry) remove() {
+	r.stop()
+	os.RemoveAll(r.data)
+}
+
+// maxRSS returns the largest resident size of a process that has ended, in MiB. It is
+// no less than that of this process was when it began the other: Linux counts so.
 func maxRSS(cmd *exec.Cmd) float64 {
 	return float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) / 1024
 }
@@ -356,97 +362,4 @@ func curve(b *testing.B, s oras.Store) {
 	b.ReportMetric(micro(middle), "middle-µs")
 	b.ReportMetric(micro(last), "last-µs")
 	b.ReportMetric(last.Seconds()/first.Seconds(), "last/first")
-}
-
-// BenchmarkPush and BenchmarkPull move one large file between a directory and
-// "oras serve", with this project's program and with oras-go as the oras command
-// line drives it, in turn. The ratio is this project's time over the other's.
-func BenchmarkPush(b *testing.B) {
-	srv := serve(b)
-	var ours, theirs time.Duration
-	seed := byte(100)
-	for b.Loop() {
-		dir := b.TempDir()
-		seed++
-		writeRandom(b, filepath.Join(dir, "big"), large(), seed)
-		start := time.Now()
-		cmd := exec.Command(program, "push", fmt.Sprintf("%s/ours%d:v1", srv.host, seed), "big")
-		cmd.Dir = dir
-		if out, err := cmd.CombinedOutput(); err != nil {
-			b.Fatalf("%v\n%s", err, out)
-		}
-		ours += time.Since(start)
-
-		start = time.Now()
-		pushOrasGo(b, dir, fmt.Sprintf("%s/theirs%d", srv.host, seed))
-		theirs += time.Since(start)
-		os.Remove(filepath.Join(dir, "big"))
-	}
-	b.ReportMetric(ours.Seconds()/theirs.Seconds(), "ours/oras-go")
-}
-
-func pushOrasGo(b *testing.B, dir, name string) {
-	b.Helper()
-	ctx := context.Background()
-	files, err := orasgofile.New(dir)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer files.Close()
-	layer, err := files.Add(ctx, "big", "", "")
-	if err != nil {
-		b.Fatal(err)
-	}
-	desc, err := orasgo.PackManifest(ctx, files, orasgo.PackManifestVersion1_1, "application/vnd.unknown.artifact.v1", orasgo.PackManifestOptions{Layers: []ocispec.Descriptor{layer}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := files.Tag(ctx, desc, "v1"); err != nil {
-		b.Fatal(err)
-	}
-	if _, err := orasgo.Copy(ctx, files, "v1", orasGoRepository(b, name), "v1", orasgo.DefaultCopyOptions); err != nil {
-		b.Fatal(err)
-	}
-}
-
-func orasGoRepository(b *testing.B, name string) *orasgoremote.Repository {
-	b.Helper()
-	repo, err := orasgoremote.NewRepository(name)
-	if err != nil {
-		b.Fatal(err)
-	}
-	repo.PlainHTTP = true
-	return repo
-}
-
-func BenchmarkPull(b *testing.B) {
-	srv := serve(b)
-	src := b.TempDir()
-	writeRandom(b, filepath.Join(src, "big"), large(), 99)
-	pushOrasGo(b, src, srv.host+"/pull")
-	var ours, theirs time.Duration
-	for b.Loop() {
-		start := time.Now()
-		cmd := exec.Command(program, "pull", srv.host+"/pull:v1")
-		cmd.Dir = b.TempDir()
-		if out, err := cmd.CombinedOutput(); err != nil {
-			b.Fatalf("%v\n%s", err, out)
-		}
-		ours += time.Since(start)
-		os.RemoveAll(cmd.Dir)
-
-		start = time.Now()
-		dir := b.TempDir()
-		files, err := orasgofile.New(dir)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := orasgo.Copy(context.Background(), orasGoRepository(b, srv.host+"/pull"), "v1", files, "v1", orasgo.DefaultCopyOptions); err != nil {
-			b.Fatal(err)
-		}
-		files.Close()
-		theirs += time.Since(start)
-		os.RemoveAll(dir)
-	}
-	b.ReportMetric(ours.Seconds()/theirs.Seconds(), "ours/oras-go")
 }

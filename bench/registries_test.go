@@ -39,23 +39,30 @@ var peers = []peer{
 
 // peerProgram builds a peer's registry, which module compat has.
 func peerProgram(name string) func(*testing.B) string {
-	return func(b *testing.B) string {
-		path := filepath.Join(filepath.Dir(program), name)
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
-		build := exec.Command("go", "build", "-o", path, "./cmd/"+name)
-		build.Dir = filepath.Join("..", "compat")
-		if out, err := build.CombinedOutput(); err != nil {
-			b.Fatalf("%v: %s", err, out)
-		}
+	return func(b *testing.B) string { return buildProgram(b, filepath.Join("..", "compat"), "./cmd/"+name) }
+}
+
+// buildProgram builds a program of the module in dir, once, and returns its path.
+func buildProgram(b *testing.B, dir, pkg string) string {
+	b.Helper()
+	path := filepath.Join(filepath.Dir(program), filepath.Base(pkg))
+	if _, err := os.Stat(path); err == nil {
 		return path
 	}
+	cmd := exec.Command("go", "build", "-o", path, pkg)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	return path
 }
 
 func (p peer) start(b *testing.B) *registry {
 	b.Helper()
-	return start(b, p.path(b), append(slices.Clone(p.args), dataFolder(b))...)
+	data := dataFolder(b)
+	r := start(b, p.path(b), append(slices.Clone(p.args), data)...)
+	r.data = data
+	return r
 }
 
 // work is something clients do to a registry over and over. prepare is called once

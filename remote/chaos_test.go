@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/auth"
 	"github.com/c73062ad/oras/remote"
 )
 
@@ -130,7 +131,7 @@ func TestResets(t *testing.T) {
 	repo := func() *remote.Repository {
 		transport := remote.NewTransport()
 		t.Cleanup(transport.CloseIdleConnections)
-		return open(t, host, remote.Options{Transport: transport})
+		return open(t, host, remote.Options{Transport: &auth.Retry{Base: transport}})
 	}
 	moved := func(what string, count *atomic.Int64, fn func() error) {
 		count.Store(0)
@@ -150,6 +151,16 @@ func TestResets(t *testing.T) {
 		if err := repo().Delete(t.Context(), desc); err != nil {
 			t.Fatal(err)
 		}
+	}
+	moved("up, unknown", &b.up, func() error {
+		got, err := oras.Ingest(t.Context(), repo(), desc.MediaType, bytes.NewReader(data), nil)
+		if err == nil && got.Digest != desc.Digest {
+			err = fmt.Errorf("stored as %s", got.Digest)
+		}
+		return err
+	})
+	if err := repo().Delete(t.Context(), desc); err != nil {
+		t.Fatal(err)
 	}
 	push(t, open(t, b.server, remote.Options{}), desc, data)
 	b.after.Store(n / 10) // there are several, each of which carries less

@@ -152,6 +152,13 @@ func (f *feed) move(offset int64) {
 	f.changed.Broadcast()
 }
 
+// endsBefore reports whether the content turned out to end before offset.
+func (f *feed) endsBefore(offset int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err == io.EOF && f.have < offset
+}
+
 // kept reports whether the byte at offset is in memory.
 func (f *feed) kept(offset int64) bool {
 	f.mu.Lock()

@@ -36,6 +36,7 @@ type upload struct {
 	least    int64    // bytes the registry wants in each chunk but the last
 	began    bool     // here
 	sole     bool     // nobody else can know of it
+	broken   bool     // a request failed, of which more may have arrived than was told
 	ended    bool
 }
 
@@ -46,9 +47,9 @@ var _ oras.Upload = (*upload)(nil)
 // the place that the registry gave it. What belongs to another repository, or is
 // no upload, is oras.ErrNotFound.
 //
-// Append sends chunks of some megabytes; when a request fails it asks the registry what
-// arrived. What did not is read again from content that is an [io.Seeker], of other
-// content a chunk is in memory while the next is read.
+// Append sends chunks of some megabytes, which, unless the content is an io.Seeker and
+// can be read again, it holds in memory while it reads the next; when a request fails
+// it asks the registry what arrived.
 func (r *Repository) Upload(ctx context.Context, id string) (oras.Upload, error) {
 	if id == "" {
 		return r.BeginUpload(ctx, oras.SHA256)
@@ -251,10 +252,13 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 	if offset != u.size {
 		return 0, fmt.Errorf("%s: upload goes on at byte %d, not %d: %w", u.repo, u.size, offset, oras.ErrInvalid)
 	}
-	if r, size, ok := rewindable(content); ok {
-		f := newFeed(r, offset, sentBehind, sentAhead)
+	if left, size := restOf(content); left != nil {
+		f := newFeed(left, offset, againBehind, againAhead)
 		defer f.stop()
 		kept, err := u.send(ctx, f, offset+size)
+		if f.endsBefore(offset + size) {
+			err = fmt.Errorf("%s: upload: %w: its content ended at byte %d, not %d", u.repo, oras.ErrInvalid, u.size, offset+size)
+		}
 		return kept, u.withoutChunks(err)
 	}
 	f := newFeed(struct{ io.Reader }{content}, offset, u.chunk, u.chunk/2)
@@ -273,31 +277,40 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 	}
 }
 
-// rewindable returns what is left of content, and its size, if it can be read again.
-func rewindable(content io.Reader) (r io.Reader, size int64, ok bool) {
-	s, ok := content.(io.ReadSeeker)
-	if !ok {
-		return nil, 0, false
-	}
-	start, err := s.Seek(0, io.SeekCurrent)
-	if err != nil { // a pipe is a Seeker that cannot
-		return nil, 0, false
-	}
-	end, err := s.Seek(0, io.SeekEnd)
-	if err == nil {
-		_, err = s.Seek(start, io.SeekStart)
-	}
-	return &rest{s, start}, max(0, end-start), err == nil
-}
+// What is in memory of content that can be read again, in bytes.
+const (
+	againBehind = 512 << 10 // of what was sent
+	againAhead  = 2 << 20   // of what will be
+)
 
-// A rest is what is left of content.
+// A rest is what is left of content that can be read again. Its start is where it was.
 type rest struct {
 	io.ReadSeeker
 	start int64
 }
 
-// Seek goes back to where the rest begins.
-func (r *rest) Seek(int64, int) (int64, error) { return r.ReadSeeker.Seek(r.start, io.SeekStart) }
+func (r *rest) Seek(int64, int) (int64, error) {
+	_, err := r.ReadSeeker.Seek(r.start, io.SeekStart)
+	return 0, err
+}
+
+// restOf returns what is left of content and how many bytes that is, or nil if content
+// cannot be read again.
+func restOf(content io.Reader) (*rest, int64) {
+	s, ok := content.(io.ReadSeeker)
+	if !ok {
+		return nil, 0
+	}
+	start, err := s.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil, 0 // a pipe, or a verifier
+	}
+	end, err := s.Seek(0, io.SeekEnd)
+	if _, e := s.Seek(start, io.SeekStart); err != nil || e != nil {
+		return nil, 0
+	}
+	return &rest{s, start}, max(end-start, 0)
+}
 
 // withoutChunks makes err, of the first chunk of an upload that began here, one of a
 // registry that takes no chunks if it may be due to that.
@@ -333,7 +346,9 @@ func (u *upload) send(ctx context.Context, f *feed, end int64) (kept int64, err 
 			}
 			cancel()
 		}
-		if u.size > before && u.size <= before+n && (err == nil || failures > 0 || u.sole || !refusedRange(err)) {
+		ours := err == nil || failures > 0 || u.sole || u.broken || !refusedRange(err)
+		u.broken = u.broken || err != nil && !refusedRange(err)
+		if u.size > before && u.size <= before+n && ours {
 			kept += u.size - before
 			failures = 0
 			if err != nil && ctx.Err() != nil {

@@ -134,6 +134,60 @@ func loseAnswer(lost *bool) http.RoundTripper {
 	})
 }
 
+// A registry may still be busy with what broke off when it is asked what arrived, so
+// that it says less than it has a moment later.
+func TestUploadToldLate(t *testing.T) {
+	t.Parallel()
+	data, desc := content(t, 17<<20)
+	cut, received := cutBodies(inMemory(), 3<<20)
+	asked := false
+	handler := before(cut, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodGet || !isUpload(r.URL) || asked {
+			return false
+		}
+		asked = true
+		w.Header().Set("Range", "0-1000000")
+		w.WriteHeader(http.StatusNoContent)
+		return true
+	})
+	repo := open(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(&tellBusy{ResponseWriter: w}, r)
+	})), remote.Options{})
+	got, err := oras.Ingest(t.Context(), repo, desc.MediaType, bytes.NewReader(data), nil)
+	if err != nil || got.Digest != desc.Digest {
+		t.Fatal(got, err)
+	}
+	if n := received.Load(); n != 17<<20 || !asked {
+		t.Errorf("%d bytes received for %d; asked: %t", n, 17<<20, asked)
+	}
+}
+
+// Content that is a Seeker begins where it is, also when it must be read again.
+func TestAppendRest(t *testing.T) {
+	t.Parallel()
+	data, desc := content(t, 17<<20)
+	cut, received := cutBodies(inMemory(), 3<<20)
+	repo := open(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		cut.ServeHTTP(&tellBusy{ResponseWriter: w}, r)
+	})), remote.Options{})
+	u, err := oras.OpenUpload(t.Context(), repo, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := bytes.NewReader(append([]byte("before"), data...))
+	r.Seek(int64(len("before")), io.SeekStart)
+	if n, err := u.Append(t.Context(), 0, r); n != desc.Size || err != nil {
+		t.Fatal(n, err)
+	}
+	d, err := oras.ParseDigest(desc.Digest)
+	if err == nil {
+		err = u.Commit(t.Context(), d)
+	}
+	if n := received.Load(); err != nil || n != desc.Size {
+		t.Errorf("%d bytes received for %d, %v", n, desc.Size, err)
+	}
+}
+
 // One byte and none look the same in a Range.
 func TestUploadOneByte(t *testing.T) {
 	t.Parallel()

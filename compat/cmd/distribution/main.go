@@ -7,6 +7,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -48,5 +49,7 @@ func main() {
 		log.Fatal(http.ServeTLS(listener, app, *cert, *key))
 	}
 	fmt.Printf("Serving http://%s from %s\n", listener.Addr(), *data)
-	log.Fatal(http.Serve(listener, app))
+	// That connections break is what tests do, and nothing to tell.
+	server := &http.Server{Handler: app, ErrorLog: log.New(io.Discard, "", 0)}
+	log.Fatal(server.Serve(listener))
 }
