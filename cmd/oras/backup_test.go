@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -211,8 +212,8 @@ func TestBackupKilled(t *testing.T) {
 	}
 }
 
-// interrupted interrupts cmd and checks how it ends.
-func interrupted(t *testing.T, cmd *exec.Cmd, stderr *bytes.Buffer) {
+// interrupted interrupts cmd and checks how it ends: last, behind the error, comes hint.
+func interrupted(t *testing.T, cmd *exec.Cmd, stderr *bytes.Buffer, hint string) {
 	t.Helper()
 	start := time.Now()
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
@@ -222,25 +223,38 @@ func interrupted(t *testing.T, cmd *exec.Cmd, stderr *bytes.Buffer) {
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("it ended after %v", took)
 	}
-	if text := stderr.String(); cmd.ProcessState.ExitCode() != 1 || !strings.HasPrefix(text, "Error: ") || !strings.HasSuffix(text, "interrupt signal received\n") || strings.Count(text, "\n") != 1 {
+	if text := stderr.String(); cmd.ProcessState.ExitCode() != 1 || !strings.HasPrefix(text, "Error: ") || !strings.HasSuffix(text, "interrupt signal received\n"+hint) || strings.Count(text, "\n") != 1+strings.Count(hint, "\n") {
 		t.Errorf("status %d, %q", cmd.ProcessState.ExitCode(), text)
 	}
 }
 
 // TestBackupInterrupted: a backup that is interrupted ends at once and leaves nothing
-// half-written: a directory is a layout, of an archive there is nothing.
+// half-written: a directory is a layout, of an archive there is nothing. What has come
+// is kept out of the way for the next, which leaves none of it.
 func TestBackupInterrupted(t *testing.T) {
 	s := newSlowRegistry(t)
 	dir := t.TempDir()
-	cmd, stderr := s.start(t, "backup", "-o", filepath.Join(dir, "backup.tar"), s.host+"/r")
-	interrupted(t, cmd, stderr)
-	wantNames(t, dir)
+	archive := filepath.Join(dir, "backup.tar")
+	cmd, stderr := s.start(t, "backup", "-o", archive, s.host+"/r")
+	interrupted(t, cmd, stderr, resumesInContent+"\n")
+	if kept, _ := filepath.Glob(filepath.Join(dir, ".oras-backup-*")); len(kept) != 1 {
+		t.Errorf("%q are kept", kept)
+	}
+	if _, err := os.Stat(archive); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("there is an archive: %v", err)
+	}
+	s.oras(t, "backup", "-o", archive, s.host+"/r")
+	wantNames(t, dir, "backup.tar")
 
 	out := filepath.Join(dir, "backup")
 	cmd, stderr = s.start(t, "backup", "-o", out, s.host+"/r")
-	interrupted(t, cmd, stderr)
-	wantNames(t, out, ".oras.lock", "blobs", "index.json", "oci-layout")
+	interrupted(t, cmd, stderr, resumesInContent+"\n")
+	if parts, _ := filepath.Glob(filepath.Join(out, ".oras-*.part")); len(parts) != 1 {
+		t.Errorf("%q are kept", parts)
+	}
 	wantNames(t, filepath.Join(out, "blobs", "sha256"), s.layers[0].Digest.Encoded())
+	s.oras(t, "backup", "-o", out, s.host+"/r")
+	wantNames(t, out, ".oras.lock", "blobs", "index.json", "oci-layout")
 }
 
 // A trigger is standard output that calls do once, when it is told text.
@@ -289,7 +303,7 @@ func TestRestoreInterrupted(t *testing.T) {
 	in := filepath.Join(t.TempDir(), "backup.tar")
 	s.oras(t, "backup", "-o", in, s.host+"/r:v1")
 	cmd, stderr := s.start(t, "restore", "--input", in, s.host+"/restored")
-	interrupted(t, cmd, stderr)
+	interrupted(t, cmd, stderr, "")
 	s.stalls.Store(false)
 	for _, status := range []int{1, 0} {
 		if got := run(t.Context(), []string{"resolve", s.host + "/restored:v1"}, console{nil, io.Discard, io.Discard}); got != status {
