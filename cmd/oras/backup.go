@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -242,7 +243,9 @@ func (c *backupCommand) openWork(tagged []taggedManifest) (dir string, remove fu
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", nil, err
 	}
-	if lock, err := lockWork(dir); err == nil {
+	if info, err := os.Lstat(dir); err != nil || !claim.IsOurDir(info) {
+		// Somebody else made it, who may look into it, or change what is there.
+	} else if lock, err := lockWork(dir); err == nil {
 		return dir, func(keep bool) error {
 			if keep {
 				return lock.Close()
@@ -290,20 +293,27 @@ func removeWork(dir string, lock *os.File) error {
 	return errors.Join(os.RemoveAll(dir), lock.Close())
 }
 
+// workGrammar is that of the names that openWork and removeWork give.
+var workGrammar = regexp.MustCompile(`^\.oras-backup-(?:[0-9a-f]{32}|[A-Z2-7]{26})$`)
+
 // removeOldWork removes what was left in parent by those who were killed, once nobody
-// went on with it for long.
+// went on with it for long. What somebody else made, or somebody's own directory of a
+// name like ours, has no lock of ours.
 func removeOldWork(parent string) {
 	left, err := os.ReadDir(parent)
 	if err != nil {
 		return
 	}
 	for _, entry := range left {
-		if !strings.HasPrefix(entry.Name(), workPrefix) {
+		if !workGrammar.MatchString(entry.Name()) {
 			continue
 		}
 		dir := filepath.Join(parent, entry.Name())
 		info, err := os.Lstat(dir)
-		if err != nil || !info.IsDir() || time.Since(info.ModTime()) <= workAge {
+		if err != nil || !claim.IsOurDir(info) || time.Since(info.ModTime()) <= workAge {
+			continue
+		}
+		if info, err := os.Lstat(filepath.Join(dir, workLock)); err != nil || !claim.IsOurs(info) {
 			continue
 		}
 		if lock, err := lockWork(dir); err == nil {

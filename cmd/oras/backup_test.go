@@ -323,3 +323,62 @@ func TestByteSize(t *testing.T) {
 		}
 	}
 }
+
+// TestBackupBeside: directories beside an archive that only have a name like those in
+// which archives come to be are somebody's own, however old they are; what a killed run
+// left long ago is removed.
+func TestBackupBeside(t *testing.T) {
+	s := newSlowRegistry(t)
+	dir := t.TempDir()
+	archive := filepath.Join(dir, "backup.tar")
+	cmd, _ := s.start(t, "backup", "-o", archive, s.host+"/r")
+	cmd.Process.Kill()
+	cmd.Wait()
+	left, _ := filepath.Glob(filepath.Join(dir, ".oras-backup-*"))
+	if len(left) != 1 {
+		t.Fatalf("%q are left", left)
+	}
+	old := time.Now().Add(-8 * 24 * time.Hour)
+	const like = ".oras-backup-0123456789abcdef0123456789abcdef"
+	for _, name := range []string{".oras-backup-prod", like} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name, "mine"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range append(left, filepath.Join(dir, ".oras-backup-prod"), filepath.Join(dir, like)) {
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.oras(t, "backup", "-o", filepath.Join(dir, "other.tar"), s.host+"/r:v1")
+	wantNames(t, dir, like, ".oras-backup-prod", "other.tar")
+}
+
+// TestBackupElsewhere: a link in the place of the directory in which an archive comes to
+// be, or a directory that others can enter, is not used.
+func TestBackupElsewhere(t *testing.T) {
+	s := newSlowRegistry(t)
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	archive := filepath.Join(dir, "backup.tar")
+	cmd, _ := s.start(t, "backup", "-o", archive, s.host+"/r")
+	cmd.Process.Kill()
+	cmd.Wait()
+	left, _ := filepath.Glob(filepath.Join(dir, ".oras-backup-*"))
+	if len(left) != 1 {
+		t.Fatalf("%q are left", left)
+	}
+	if err := errors.Join(os.RemoveAll(left[0]), os.Symlink(elsewhere, left[0])); err != nil {
+		t.Fatal(err)
+	}
+	s.oras(t, "backup", "-o", archive, s.host+"/r")
+	wantWhole(t, archive)
+	wantNames(t, elsewhere)
+	if err := errors.Join(os.Remove(left[0]), os.Mkdir(left[0], 0o700), os.Chmod(left[0], 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	s.oras(t, "backup", "-o", archive, s.host+"/r")
+	wantNames(t, left[0])
+}

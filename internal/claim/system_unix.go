@@ -28,6 +28,13 @@ func tryLock(f *os.File) (bool, error) {
 	return lockErr == nil, lockErr
 }
 
+// IsOurDir reports whether info is of a directory that belongs to who runs this, and
+// that nobody else can enter.
+func IsOurDir(info fs.FileInfo) bool {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return info.IsDir() && info.Mode().Perm()&0o077 == 0 && (!ok || int(s.Uid) == os.Geteuid())
+}
+
 // IsOurs reports whether info is of a plain file that has one name and belongs to
 // who runs this. Another's could be written to by them once it was verified, and one
 // with two names is somebody's file elsewhere.

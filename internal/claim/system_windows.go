@@ -31,6 +31,9 @@ func tryLock(f *os.File) (bool, error) {
 	return lockErr == nil, lockErr
 }
 
+// IsOurDir reports whether info is of a directory.
+func IsOurDir(info fs.FileInfo) bool { return info.IsDir() }
+
 // IsOurs reports whether info is of a plain file. Who may write to it is up to the
 // directory here.
 func IsOurs(info fs.FileInfo) bool { return info.Mode().IsRegular() }
