@@ -204,6 +204,30 @@ func TestCopyJournalWrong(t *testing.T) {
 		must(t, c.copy(t.Context(), oras.CopyOptions{}))
 		c.wantDone(t)
 	}
+	// An upload that the target no longer takes is not tried for ever.
+	for what, refusal := range map[string]error{"denied": oras.ErrDenied, "gone": oras.ErrNotFound} {
+		c := newJournaledCopy(t, size)
+		u, err := oras.BeginUpload(t.Context(), c.dst, oras.SHA256)
+		must(t, err)
+		_, err = u.Append(t.Context(), 0, bytes.NewReader(c.data[:piece]))
+		must(t, err)
+		must(t, u.Close())
+		old := u.ID()
+		c.j.record(c.large.Descriptor).Note(old)
+		c.dst.append = func(u oras.Upload, ctx context.Context, offset int64, content io.Reader) (int64, error) {
+			if u.ID() == old {
+				return 0, fmt.Errorf("refused: %w", refusal)
+			}
+			return u.Append(ctx, offset, content)
+		}
+		if err := c.copy(t.Context(), oras.CopyOptions{}); !errors.Is(err, refusal) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if err := c.copy(t.Context(), oras.CopyOptions{}); err != nil {
+			t.Errorf("%s, again: %v", what, err)
+		}
+		c.wantDone(t)
+	}
 	// Where it is the source that is wrong, starting over is no help.
 	for what, data := range map[string][]byte{"other": random(size, 2), "less": random(size-1, 1)} {
 		c := newJournaledCopy(t, size)

@@ -165,6 +165,8 @@ type ingest struct {
 	id     string // what Journal was told
 	there  int64  // bytes it had when it was opened
 	sent   atomic.Bool
+
+	refused bool // the target does not go on with it
 }
 
 // errThere is why sending ends when the target has the content.
@@ -262,10 +264,10 @@ func isContentError(err error) bool {
 func (in *ingest) open(ctx context.Context) (err error) {
 	if in.opts.Upload != "" {
 		in.upload, err = OpenUpload(ctx, in.t, in.opts.Upload)
-		switch kind := Kind(err); {
+		switch {
 		case err == nil:
-		case kind == ErrNotFound, kind == ErrInvalid, kind == ErrReference, kind == ErrUnsupported:
-			in.upload = nil
+		case ctx.Err() == nil && Kind(err) != nil:
+			in.upload = nil // if the target takes nothing at all, a new one tells why
 		default:
 			return err
 		}
@@ -345,6 +347,7 @@ func (in *ingest) send(ctx context.Context, src ingestSource) error {
 			failures = 0
 		}
 		if failures++; failures > maxIngestFailures || Kind(err) != nil {
+			in.refuse(err)
 			return err
 		}
 		if err := pauseIngest(ctx, failures); err != nil {
@@ -390,7 +393,16 @@ func (in *ingest) commit(ctx context.Context, d Digest) error {
 		in.ended() // or never will be: nobody needs it any more
 		return nil
 	}
+	if ctx.Err() == nil {
+		in.refuse(err)
+	}
 	return err
+}
+
+// refuse notes that the target no longer takes an upload that it was to go on with, if
+// that is what err says: nobody shall try it again.
+func (in *ingest) refuse(err error) {
+	in.refused = in.opts.Upload != "" && in.upload.Size() <= in.there && Kind(err) != nil
 }
 
 // end lets go of the upload and returns err. An upload that nobody will go on with
@@ -399,7 +411,7 @@ func (in *ingest) end(ctx context.Context, err error) error {
 	if in.upload == nil {
 		return err
 	}
-	if in.opts.Journal == nil || err == nil || errors.Is(err, ErrInvalid) || errors.Is(err, ErrUnsupported) {
+	if in.opts.Journal == nil || err == nil || in.refused || errors.Is(err, ErrInvalid) || errors.Is(err, ErrUnsupported) {
 		ctx, done := afterwards(ctx)
 		defer done()
 		// That it cannot be is nothing to tell: targets forget those
