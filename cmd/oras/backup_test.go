@@ -228,6 +228,28 @@ func interrupted(t *testing.T, cmd *exec.Cmd, stderr *bytes.Buffer, hint string)
 	}
 }
 
+// wait waits for the part of a blob that pattern is about to be worth keeping.
+func wait(t *testing.T, pattern string) {
+	t.Helper()
+	for begin := time.Now(); time.Since(begin) < 30*time.Second; {
+		for _, name := range glob(t, pattern) {
+			if info, err := os.Stat(name); err == nil && info.Size() >= 64<<10 {
+				return
+			}
+		}
+	}
+	t.Fatalf("there is no %s", pattern)
+}
+
+func glob(t *testing.T, pattern string) []string {
+	t.Helper()
+	names, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
 // TestBackupInterrupted: a backup that is interrupted ends at once and leaves nothing
 // half-written: a directory is a layout, of an archive there is nothing. What has come
 // is kept out of the way for the next, which leaves none of it.
@@ -236,6 +258,7 @@ func TestBackupInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	archive := filepath.Join(dir, "backup.tar")
 	cmd, stderr := s.start(t, "backup", "-o", archive, s.host+"/r")
+	wait(t, filepath.Join(dir, ".oras-backup-*", ".oras-*.part"))
 	interrupted(t, cmd, stderr, resumesInContent+"\n")
 	if kept, _ := filepath.Glob(filepath.Join(dir, ".oras-backup-*")); len(kept) != 1 {
 		t.Errorf("%q are kept", kept)
@@ -248,6 +271,7 @@ func TestBackupInterrupted(t *testing.T) {
 
 	out := filepath.Join(dir, "backup")
 	cmd, stderr = s.start(t, "backup", "-o", out, s.host+"/r")
+	wait(t, filepath.Join(out, ".oras-*.part"))
 	interrupted(t, cmd, stderr, resumesInContent+"\n")
 	if parts, _ := filepath.Glob(filepath.Join(out, ".oras-*.part")); len(parts) != 1 {
 		t.Errorf("%q are kept", parts)
