@@ -177,8 +177,9 @@ func (in *ingest) push(ctx context.Context, data []byte, err error) (Descriptor,
 	if err != nil {
 		return Descriptor{}, err
 	}
-	in.desc.Digest, in.desc.Size = in.algorithm.Digest(data).OCI(), int64(len(data))
-	if err := in.check(in.algorithm.Digest(data)); err != nil {
+	d := in.algorithm.Digest(data)
+	in.desc.Digest, in.desc.Size = d.OCI(), int64(len(data))
+	if err := in.check(d); err != nil {
 		return Descriptor{}, err
 	}
 	exists, err := in.t.Exists(ctx, in.desc)

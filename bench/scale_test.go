@@ -66,10 +66,12 @@ func (q *quick) write(o bucket.Object, name string) error {
 		return os.Link(filepath.Join(q.path, filepath.FromSlash(o.From)), name)
 	}
 	f, err := os.Create(name)
-	if err != nil || o.Content == nil {
-		return errors.Join(err, f.Close())
+	if err != nil {
+		return err
 	}
-	_, err = io.Copy(f, o.Content)
+	if o.Content != nil {
+		_, err = io.Copy(f, o.Content)
+	}
 	return errors.Join(err, f.Close())
 }
 

@@ -72,7 +72,8 @@ func (c *attachCommand) parse(cmd *cobra.Command, raw string, names []string) (m
 		return nil, exclusive("config", "platform")
 	}
 	if c.packFlags.config == "" && cmd.Flags().Changed("config") {
-		return nil, errors.New(`found empty file path in ""`)
+		_, _, err := parseFile("", oras.MediaTypeUnknownConfig)
+		return nil, err
 	}
 	if err := firstError(c.checkConfig, c.checkExport); err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -241,6 +240,7 @@ func wait(t *testing.T, pattern string) {
 	t.Fatalf("there is no %s", pattern)
 }
 
+// glob returns the names of the files that pattern is about.
 func glob(t *testing.T, pattern string) []string {
 	t.Helper()
 	names, err := filepath.Glob(pattern)
@@ -248,6 +248,16 @@ func glob(t *testing.T, pattern string) []string {
 		t.Fatal(err)
 	}
 	return names
+}
+
+// one returns the name of the one file that pattern is about.
+func one(t *testing.T, pattern string) string {
+	t.Helper()
+	names := glob(t, pattern)
+	if len(names) != 1 {
+		t.Fatalf("%s: there are %q", pattern, names)
+	}
+	return names[0]
 }
 
 // TestBackupInterrupted: a backup that is interrupted ends at once and leaves nothing
@@ -260,12 +270,7 @@ func TestBackupInterrupted(t *testing.T) {
 	cmd, stderr := s.start(t, "backup", "-o", archive, s.host+"/r")
 	wait(t, filepath.Join(dir, ".oras-backup-*", ".oras-*.part"))
 	interrupted(t, cmd, stderr, resumesInContent+"\n")
-	if kept, _ := filepath.Glob(filepath.Join(dir, ".oras-backup-*")); len(kept) != 1 {
-		t.Errorf("%q are kept", kept)
-	}
-	if _, err := os.Stat(archive); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("there is an archive: %v", err)
-	}
+	wantNames(t, dir, filepath.Base(one(t, filepath.Join(dir, ".oras-backup-*"))))
 	s.oras(t, "backup", "-o", archive, s.host+"/r")
 	wantNames(t, dir, "backup.tar")
 
@@ -273,9 +278,7 @@ func TestBackupInterrupted(t *testing.T) {
 	cmd, stderr = s.start(t, "backup", "-o", out, s.host+"/r")
 	wait(t, filepath.Join(out, ".oras-*.part"))
 	interrupted(t, cmd, stderr, resumesInContent+"\n")
-	if parts, _ := filepath.Glob(filepath.Join(out, ".oras-*.part")); len(parts) != 1 {
-		t.Errorf("%q are kept", parts)
-	}
+	wantNames(t, out, filepath.Base(one(t, filepath.Join(out, ".oras-*.part"))), ".oras.lock", "blobs", "index.json", "oci-layout")
 	wantNames(t, filepath.Join(out, "blobs", "sha256"), s.layers[0].Digest.Encoded())
 	s.oras(t, "backup", "-o", out, s.host+"/r")
 	wantNames(t, out, ".oras.lock", "blobs", "index.json", "oci-layout")
@@ -309,9 +312,10 @@ func TestExportInterrupted(t *testing.T) {
 	stdout := &trigger{text: "Exporting", do: func() { cancel(errors.New("the interrupt")) }}
 	var errs bytes.Buffer
 	status := run(ctx, []string{"backup", "-o", out, s.host + "/r"}, console{nil, stdout, &errs})
-	if status != 1 || !strings.HasPrefix(errs.String(), "Error: the interrupt\n") || !strings.Contains(errs.String(), resumesBehind) {
+	if status != 1 || errs.String() != "Error: the interrupt\n"+resumesBehind+"\n" {
 		t.Errorf("status %d, %q", status, &errs)
 	}
+	wantNames(t, dir, filepath.Base(one(t, filepath.Join(dir, ".oras-backup-*"))), "backup.tar")
 	if data, err := os.ReadFile(out); err != nil || string(data) != "old" {
 		t.Errorf("the archive that was there is %q, %v", data, err)
 	}
@@ -348,20 +352,24 @@ func TestByteSize(t *testing.T) {
 	}
 }
 
+// killBackup kills a backup to an archive in dir in the middle, and returns the archive
+// that it was to be and the directory that is left.
+func killBackup(t *testing.T, s *slowRegistry, dir string) (archive, left string) {
+	t.Helper()
+	archive = filepath.Join(dir, "backup.tar")
+	cmd, _ := s.start(t, "backup", "-o", archive, s.host+"/r")
+	cmd.Process.Kill()
+	cmd.Wait()
+	return archive, one(t, filepath.Join(dir, ".oras-backup-*"))
+}
+
 // TestBackupBeside: directories beside an archive that only have a name like those in
 // which archives come to be are somebody's own, however old they are; what a killed run
 // left long ago is removed.
 func TestBackupBeside(t *testing.T) {
 	s := newSlowRegistry(t)
 	dir := t.TempDir()
-	archive := filepath.Join(dir, "backup.tar")
-	cmd, _ := s.start(t, "backup", "-o", archive, s.host+"/r")
-	cmd.Process.Kill()
-	cmd.Wait()
-	left, _ := filepath.Glob(filepath.Join(dir, ".oras-backup-*"))
-	if len(left) != 1 {
-		t.Fatalf("%q are left", left)
-	}
+	_, left := killBackup(t, s, dir)
 	old := time.Now().Add(-8 * 24 * time.Hour)
 	const like = ".oras-backup-0123456789abcdef0123456789abcdef"
 	for _, name := range []string{".oras-backup-prod", like} {
@@ -372,7 +380,7 @@ func TestBackupBeside(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, path := range append(left, filepath.Join(dir, ".oras-backup-prod"), filepath.Join(dir, like)) {
+	for _, path := range append([]string{left}, filepath.Join(dir, ".oras-backup-prod"), filepath.Join(dir, like)) {
 		if err := os.Chtimes(path, old, old); err != nil {
 			t.Fatal(err)
 		}
@@ -386,23 +394,16 @@ func TestBackupBeside(t *testing.T) {
 func TestBackupElsewhere(t *testing.T) {
 	s := newSlowRegistry(t)
 	dir, elsewhere := t.TempDir(), t.TempDir()
-	archive := filepath.Join(dir, "backup.tar")
-	cmd, _ := s.start(t, "backup", "-o", archive, s.host+"/r")
-	cmd.Process.Kill()
-	cmd.Wait()
-	left, _ := filepath.Glob(filepath.Join(dir, ".oras-backup-*"))
-	if len(left) != 1 {
-		t.Fatalf("%q are left", left)
-	}
-	if err := errors.Join(os.RemoveAll(left[0]), os.Symlink(elsewhere, left[0])); err != nil {
+	archive, left := killBackup(t, s, dir)
+	if err := errors.Join(os.RemoveAll(left), os.Symlink(elsewhere, left)); err != nil {
 		t.Fatal(err)
 	}
 	s.oras(t, "backup", "-o", archive, s.host+"/r")
 	wantWhole(t, archive)
 	wantNames(t, elsewhere)
-	if err := errors.Join(os.Remove(left[0]), os.Mkdir(left[0], 0o700), os.Chmod(left[0], 0o777)); err != nil {
+	if err := errors.Join(os.Remove(left), os.Mkdir(left, 0o700), os.Chmod(left, 0o777)); err != nil {
 		t.Fatal(err)
 	}
 	s.oras(t, "backup", "-o", archive, s.host+"/r")
-	wantNames(t, left[0])
+	wantNames(t, left)
 }

@@ -173,10 +173,13 @@ func (u *blobUploads) record(desc oras.Descriptor) *oras.UploadRecord {
 	note, open := r.Note, false
 	r.Note = func(id string) {
 		note(id)
-		if now := id != ""; now != open {
-			open = now
-			u.open.Add(map[bool]int64{true: 1, false: -1}[now])
+		switch now := id != ""; {
+		case now && !open:
+			u.open.Add(1)
+		case open && !now:
+			u.open.Add(-1)
 		}
+		open = id != ""
 	}
 	return r
 }

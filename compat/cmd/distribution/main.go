@@ -44,12 +44,12 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if *cert != "" {
-		fmt.Printf("Serving https://%s from %s\n", listener.Addr(), *data)
-		log.Fatal(http.ServeTLS(listener, app, *cert, *key))
-	}
-	fmt.Printf("Serving http://%s from %s\n", listener.Addr(), *data)
 	// That connections break is what tests do, and nothing to tell.
 	server := &http.Server{Handler: app, ErrorLog: log.New(io.Discard, "", 0)}
+	if *cert != "" {
+		fmt.Printf("Serving https://%s from %s\n", listener.Addr(), *data)
+		log.Fatal(server.ServeTLS(listener, *cert, *key))
+	}
+	fmt.Printf("Serving http://%s from %s\n", listener.Addr(), *data)
 	log.Fatal(server.Serve(listener))
 }
