@@ -532,43 +532,65 @@ func TestCollectAsked(t *testing.T) {
 	}
 }
 
-// A collection that is held up in the middle of deleting something holds up nobody who
-// reads, and no other repository.
+// slow is a Dir that holds up who deletes something old.
+type slow struct {
+	*bucket.Dir
+	deleting, goOn chan struct{}
+}
+
+func (s *slow) DeleteOlder(ctx context.Context, key string, than time.Time) (bool, error) {
+	s.deleting <- struct{}{}
+	<-s.goOn
+	return s.Dir.DeleteOlder(ctx, key, than)
+}
+
+// A collection holds up nobody between what it deletes, and while it deletes something
+// nobody who reads.
 func TestCollectHoldsUpNobody(t *testing.T) {
-	dir := openDir(t)
-	r := bucket.New(dir)
-	s := repository(t, r, "a")
+	dir := &slow{openDir(t), make(chan struct{}), make(chan struct{})}
 	before(t, dir)
+	collecting := bucket.New(dir)
+	r := bucket.New(dir.Dir)
+	s, other := repository(t, r, "a"), repository(t, r, "other")
 	loose := push(t, s, []byte("loose"), "a/b")
-	age(t, dir, 2*time.Hour)
-	deleting, goOn := make(chan struct{}), make(chan struct{})
+	age(t, dir.Dir, 2*time.Hour)
+	collected := make(chan error)
+	go func() {
+		_, err := collecting.Collect(t.Context(), nil)
+		collected <- err
+	}()
+	<-dir.deleting
+	must(t, s.Tag(t.Context(), subjectDesc, "new"))
+	must(t, s.Untag(t.Context(), "new"))
+	push(t, other, []byte("new"), "a/b")
+	must(t, oras.PushTagged(t.Context(), other, subjectDesc, bytes.NewReader(subject), "new"))
+	must(t, other.Delete(t.Context(), subjectDesc))
+
+	removing, remove := make(chan struct{}), make(chan struct{})
 	dir.Before(func(op string, names ...string) error {
-		if op == "remove" && strings.HasPrefix(names[0], "a/_blobs/") {
-			close(deleting)
-			<-goOn
+		if op == "remove" {
+			close(removing)
+			<-remove
 		}
 		return nil
 	})
-	collected := make(chan error)
-	go func() {
-		_, err := r.Collect(t.Context(), nil)
-		collected <- err
-	}()
-	<-deleting
+	dir.goOn <- struct{}{}
+	<-removing
 	resolves("subject", subjectDesc)(t, s)
 	resolves(subjectDesc.Digest.String(), subjectDesc)(t, s)
 	whole(t, s, layerDesc)
 	complete(t, s, subjectDesc)
 	must(t, s.Tags(t.Context(), "", func([]string) error { return nil }))
 	must(t, s.Referrers(t.Context(), subjectDesc, "", func([]oras.Descriptor) error { return nil }))
-	must(t, s.Tag(t.Context(), subjectDesc, "new"))
-	must(t, s.Untag(t.Context(), "new"))
-	other := repository(t, r, "other")
-	push(t, other, []byte("new"), "a/b")
-	must(t, oras.PushTagged(t.Context(), other, subjectDesc, bytes.NewReader(subject), "new"))
-	must(t, other.Delete(t.Context(), subjectDesc))
-	close(goOn)
+	dir.Before(nil)
+	close(remove)
+	go func() {
+		for range dir.deleting {
+			dir.goOn <- struct{}{}
+		}
+	}()
 	must(t, <-collected)
+	close(dir.deleting)
 	if exists, err := s.Exists(t.Context(), loose); err != nil || exists {
 		t.Errorf("Exists: %v, %v", exists, err)
 	}

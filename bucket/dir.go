@@ -36,6 +36,8 @@ type Dir struct {
 	mu      sync.Mutex
 	durable map[string]struct{} // folders known to survive a loss of power, their own entry too
 
+	journal *dirJournal
+	users   *os.File // tells others that somebody has the directory open; may be nil
 	syncs   syncs
 	folders openFolders
 	names   nameCache
@@ -95,8 +97,9 @@ func openDir(path string) (*Dir, error) {
 		return nil, err
 	}
 	d := &Dir{path: path, root: root, durable: map[string]struct{}{".": {}}}
+	d.journal = &dirJournal{dir: d}
 	if err := d.prepare(); err != nil {
-		root.Close()
+		d.Close()
 		return nil, err
 	}
 	return d, nil
@@ -143,11 +146,14 @@ func (d *Dir) prepare() error {
 			err = left
 		}
 	}
-	if err != nil && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+	if err != nil && !full(err) {
 		return err
 	}
 	_, err = d.root.Stat(strings.ToUpper(temporary))
 	d.fold = err == nil
+	if d.users, err = d.journal.open(); err != nil && !full(err) {
+		return err
+	}
 	ctx := context.Background()
 	if err := checkSchema(ctx, d); err != nil {
 		return err
@@ -158,8 +164,12 @@ func (d *Dir) prepare() error {
 
 // Close lets go of the directory. Files that are open stay so.
 func (d *Dir) Close() error {
+	err := d.journal.close()
+	if d.users != nil {
+		err = errors.Join(err, d.users.Close())
+	}
 	d.folders.clear()
-	return d.root.Close()
+	return errors.Join(err, d.root.Close())
 }
 
 // Get is [Bucket.Get]. The reader is an [os.File].

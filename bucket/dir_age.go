@@ -3,15 +3,16 @@ package bucket
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path"
 	"time"
 )
 
-// sharing lets do put or touch files in folder while nobody deletes any for being
-// old. It costs two calls of the system, and waits only while one file is deleted.
-// A process that is killed lets go of its locks.
+// sharing lets do touch files in folder while nobody deletes any for being old. It
+// costs two calls of the system, and waits only while one file is deleted. A process
+// that is killed lets go of its locks.
 func (d *Dir) sharing(folder string, do func() error) error {
 	lock, err := d.lock(folder, false)
 	if err != nil {
@@ -79,25 +80,31 @@ func (d *Dir) deleteOlder(name string, than time.Time) (deleted bool, err error)
 		return false, err
 	}
 	defer f.Close() // was only held
-	lock, err := d.lock(path.Dir(name), true)
+	folder := path.Dir(name)
+	var lock io.Closer
+	err = d.journal.do(&entry{
+		records: []record{{kind: recordGone, name: name}},
+		alone:   folder + "/",
+		lazy:    true,
+		check: func() (skip bool, err error) {
+			if lock, err = d.lock(folder, true); err != nil {
+				return false, err
+			}
+			info, err := object(d.stat(name))
+			return err == nil && !info.ModTime().Before(than), err
+		},
+		apply: func() error {
+			deleted = true
+			return d.erase(name)
+		},
+	})
+	if lock != nil {
+		lock.Close() // has nothing to write
+	}
 	if err != nil {
 		return false, err
 	}
-	defer lock.Close() // has nothing to write
-	info, err := object(d.stat(name))
-	if err != nil {
-		return false, err
-	}
-	if !info.ModTime().Before(than) {
-		return false, nil
-	}
-	if err := d.doing("remove", name); err != nil {
-		return false, err
-	}
-	if err := d.remove(name); err != nil {
-		return false, err
-	}
-	return true, nil
+	return deleted, nil
 }
 
 // Leftovers is what the comment of [Bucket] says: temporary files.

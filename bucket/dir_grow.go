@@ -3,6 +3,7 @@ package bucket
 import (
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -74,14 +75,48 @@ func (d *Dir) Rename(ctx context.Context, from, to, twin string) error {
 	if err != nil {
 		return err
 	}
-	if err := d.into(p.name, true, func() error { return d.rename(source, p.name) }); err != nil {
+	if err := d.move(source, p); err != nil {
 		return failed(to, err)
-	}
-	if err := d.synced(path.Dir(p.name), to); err != nil {
-		return err
 	}
 	if p.twin != "" {
 		d.offer(p.name, p.twin)
 	}
 	return nil
+}
+
+// move gives the file called source the name of p.
+func (d *Dir) move(source string, p *put) error {
+	info, err := object(d.stat(source))
+	if err != nil {
+		return err
+	}
+	rename := func() error { return d.into(p.name, true, func() error { return d.rename(source, p.name) }) }
+	gone := record{kind: recordGone, name: source}
+	if info.Size() <= maxJournaled {
+		data, err := d.readFile(source)
+		if err != nil {
+			return err
+		}
+		return d.journal.do(&entry{records: []record{{recordPut, p.name, data, p.twin}, gone}, apply: rename})
+	}
+	if err := d.journal.do(&entry{records: []record{{kind: recordKeep, name: p.name}}, apply: rename}); err != nil {
+		return err
+	}
+	folder := path.Dir(p.name)
+	if err := d.makeFolder(folder); err != nil {
+		return err
+	}
+	if err := d.sync(folder); err != nil {
+		return err
+	}
+	return d.journal.do(&entry{records: []record{gone}, lazy: true})
+}
+
+func (d *Dir) readFile(name string) ([]byte, error) {
+	f, err := d.openFile(name, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
 }

@@ -15,3 +15,19 @@ func writeBack(f *os.File, offset, n int64) {
 	}
 	conn.Control(func(fd uintptr) { unix.SyncFileRange(int(fd), offset, n, unix.SYNC_FILE_RANGE_WRITE) })
 }
+
+// syncAll makes all that is on the file system of journal durable.
+func (d *Dir) syncAll(journal *os.File) error {
+	if err := d.doing("syncfs", "."); err != nil {
+		return err
+	}
+	conn, err := journal.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var syncErr error
+	if err := conn.Control(func(fd uintptr) { syncErr = unix.Syncfs(int(fd)) }); err != nil {
+		return err
+	}
+	return os.NewSyscallError("syncfs", syncErr)
+}

@@ -2,7 +2,48 @@
 
 package bucket
 
-import "os"
+import (
+	"os"
+	"path"
+)
 
 // writeBack does nothing where there is no way to ask for it.
 func writeBack(f *os.File, offset, n int64) {}
+
+// syncAll makes durable what journal says, file by file and folder by folder.
+func (d *Dir) syncAll(journal *os.File) error {
+	records, _, err := readJournal(journal)
+	if err != nil {
+		return err
+	}
+	folders := map[string]bool{}
+	for _, r := range records {
+		if r.kind == recordPut {
+			if err := d.syncFile(r.name); err != nil && !missing(err) {
+				return err
+			}
+		}
+		for folder := path.Dir(r.name); !folders[folder]; folder = path.Dir(folder) {
+			folders[folder] = true
+		}
+	}
+	for folder := range folders {
+		if err := d.sync(folder); err != nil && !missing(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncFile makes what is in the file called name durable.
+func (d *Dir) syncFile(name string) error {
+	f, err := d.openFile(name, os.O_RDWR)
+	if err != nil {
+		return err
+	}
+	err = (&dirFile{f, d, name}).Sync()
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}

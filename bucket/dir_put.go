@@ -1,6 +1,7 @@
 package bucket
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,11 +21,15 @@ import (
 // A put is an object on its way to its file.
 type put struct {
 	Object
-	name    string    // of the file
-	temp    string    // the temporary file with the content, until it is placed
-	written time.Time // when temp was
-	twin    string    // the file of Object.Twin, if that may be one
-	same    bool      // it has the same content, and temp is not durable
+	name    string      // of the file
+	source  string      // the file of Object.From
+	from    fs.FileInfo // what that was when data was read; nil if it is being put, too
+	twin    string      // the file of Object.Twin, if that may be one
+	large   bool        // the journal does not have it
+	data    []byte      // the content, unless it is large
+	temp    string      // the temporary file with the content, until it is placed
+	written time.Time   // when temp was; zero for one that is another name of something
+	same    bool        // the twin has the same content
 }
 
 // Put is [Bucket.Put]. A size below 0 is one that is not known.
@@ -31,9 +37,9 @@ func (d *Dir) Put(ctx context.Context, key string, content io.Reader, size int64
 	return d.PutAll(ctx, []Object{{Key: key, Content: content, Size: size}})
 }
 
-// PutAll is what the comment of [Bucket] says. All contents are written, and
-// synced side by side, before the first file gets its name; a step then costs one
-// sync of each folder it concerns, those of one moment being shared.
+// PutAll is what the comment of [Bucket] says. All contents are written before the
+// first file gets its name. Steps of small objects go through the journal as one;
+// of a large one the file, and then its folder, is synced.
 func (d *Dir) PutAll(ctx context.Context, steps ...[]Object) (err error) {
 	var all []*put
 	planned := make([][]*put, len(steps))
@@ -57,10 +63,16 @@ func (d *Dir) PutAll(ctx context.Context, steps ...[]Object) (err error) {
 	if err := d.writeAll(ctx, all); err != nil {
 		return err
 	}
-	for _, step := range planned {
-		if err := d.placeAll(ctx, step); err != nil {
+	var together []*put
+	for i, step := range planned {
+		together = append(together, step...)
+		if i < len(planned)-1 && !slices.ContainsFunc(step, func(p *put) bool { return p.large }) {
+			continue
+		}
+		if err := d.placeAll(ctx, together); err != nil {
 			return err
 		}
+		together = nil
 	}
 	for _, p := range all {
 		if p.twin != "" && !p.same {
@@ -81,24 +93,36 @@ func (d *Dir) plan(o Object) (*put, error) {
 			return nil, err
 		}
 	}
+	if o.From != "" {
+		if p.source, err = d.file(o.From); err != nil {
+			return nil, err
+		}
+	}
 	return p, nil
 }
 
-// writeAll writes the contents of puts to temporary files.
+// writeAll writes the contents of puts to temporary files, large ones side by side.
 func (d *Dir) writeAll(ctx context.Context, puts []*put) error {
-	var contents []*put
-	for _, p := range puts {
-		if !p.Seen && p.From == "" {
-			contents = append(contents, p)
-		}
-	}
-	if len(contents) == 1 {
-		return d.write(ctx, contents[0], contents[0].content())
-	}
-	errs := make([]error, len(contents))
+	errs := make([]error, len(puts))
+	written := map[string]*put{} // by name
 	var group sync.WaitGroup
-	for i, p := range contents {
-		group.Go(func() { errs[i] = d.write(ctx, p, p.content()) })
+	for i, p := range puts {
+		switch {
+		case p.Seen:
+			errs[i] = d.seen(p)
+			continue
+		case p.From != "":
+			if _, ok := written[p.source]; !ok {
+				errs[i] = d.writeFrom(ctx, p)
+			}
+		case 0 <= p.Size && p.Size <= maxJournaled:
+			errs[i] = d.writeSmall(ctx, p, p.content())
+		case i == len(puts)-1:
+			errs[i] = d.write(ctx, p, p.content())
+		default:
+			group.Go(func() { errs[i] = d.write(ctx, p, p.content()) })
+		}
+		written[p.name] = p
 	}
 	group.Wait()
 	for _, err := range errs {
@@ -106,17 +130,88 @@ func (d *Dir) writeAll(ctx context.Context, puts []*put) error {
 			return err
 		}
 	}
+	for _, p := range puts {
+		if source := written[p.source]; source != nil && !p.Seen && p.data == nil && p.temp == "" {
+			if err := d.writeLike(ctx, p, source); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
-// write puts content durably into a new temporary file, p.temp, unless the twin
-// has the same. An error of content is returned as it is.
-func (d *Dir) write(ctx context.Context, p *put, content io.Reader) (err error) {
-	p.temp = temporaryName()
-	f, err := d.create(p.temp)
+// seen finds out whether p, which is there, is durable: what the journal has was so
+// before it could be seen.
+func (d *Dir) seen(p *put) error {
+	info, err := object(d.stat(p.name))
 	if err != nil {
-		p.temp = ""
 		return failed(p.Key, err)
+	}
+	p.large = info.Size() > maxJournaled
+	return nil
+}
+
+// writeSmall reads content, which is of p.Size bytes, and puts it into a new temporary
+// file, unless the twin has the same. An error of content is returned as it is.
+func (d *Dir) writeSmall(ctx context.Context, p *put, content io.Reader) (err error) {
+	p.data = make([]byte, p.Size+1) // one more, to see that there is none
+	n, err := fill(ctx, content, p.data)
+	if err = ended(err); err != nil {
+		return err
+	}
+	if int64(n) != p.Size {
+		return sizeError(p, int64(n))
+	}
+	p.data = p.data[:n]
+	if p.same, err = d.matches(ctx, bytes.NewReader(p.data), p.Size, p.twin); err != nil {
+		return failed(p.Key, err)
+	}
+	if p.same {
+		return nil
+	}
+	return d.writeData(p)
+}
+
+func sizeError(p *put, n int64) error {
+	return fmt.Errorf("%s: %w: %d bytes, not %d", p.Key, oras.ErrInvalid, n, p.Size)
+}
+
+// writeData puts p.data into a new temporary file, p.temp.
+func (d *Dir) writeData(p *put) (err error) {
+	f, err := d.createTemp(p)
+	if err != nil {
+		return err
+	}
+	if len(p.data) > 0 {
+		_, err = f.WriteAt(p.data, 0)
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return failed(p.Key, err)
+	}
+	p.written = time.Now()
+	return nil
+}
+
+func (d *Dir) createTemp(p *put) (*dirFile, error) {
+	temp := temporaryName()
+	f, err := d.create(temp)
+	if err != nil {
+		return nil, failed(p.Key, err)
+	}
+	p.temp = temp
+	return f, nil
+}
+
+// write puts content durably into a new temporary file, p.temp, which becomes another
+// name of the twin if that has the same. An error of content is returned as it is.
+func (d *Dir) write(ctx context.Context, p *put, content io.Reader) (err error) {
+	p.large = true
+	f, err := d.createTemp(p)
+	if err != nil {
+		return err
 	}
 	defer func() {
 		if closeErr := f.Close(); err == nil && closeErr != nil {
@@ -131,18 +226,70 @@ func (d *Dir) write(ctx context.Context, p *put, content io.Reader) (err error) 
 	case readErr != nil:
 		return readErr
 	case p.Size >= 0 && n != p.Size:
-		return fmt.Errorf("%s: %w: %d bytes, not %d", p.Key, oras.ErrInvalid, n, p.Size)
+		return sizeError(p, n)
 	}
-	if p.same, err = d.matches(ctx, f.File, n, p.twin); err != nil {
+	if p.same, err = d.matches(ctx, f, n, p.twin); err != nil {
 		return failed(p.Key, err)
 	}
-	if p.same || n == 0 { // of an empty file only the name can be lost
+	if p.same && d.link(p.twin, p.temp) == nil {
+		p.written = time.Time{}
 		return nil
 	}
+	p.same = false // it went, or can have no more names
 	if err := f.Sync(); err != nil {
 		return failed(p.Key, err)
 	}
 	return nil
+}
+
+// writeLike is writeFrom for an object that is being put, too, before p.
+func (d *Dir) writeLike(ctx context.Context, p, source *put) error {
+	if !source.large {
+		p.data = source.data
+		return nil
+	}
+	p.large = true
+	temp := temporaryName()
+	if d.link(source.temp, temp) == nil {
+		p.temp = temp
+		return nil
+	}
+	content, err := d.openFile(source.temp, os.O_RDONLY)
+	if err != nil {
+		return failed(p.Key, err)
+	}
+	defer content.Close()
+	p.Size = -1
+	return d.write(ctx, p, content)
+}
+
+// writeFrom reads the object p.From if it is small; else it gives it a temporary
+// name, or copies it if it can have none.
+func (d *Dir) writeFrom(ctx context.Context, p *put) error {
+	content, err := d.Get(ctx, p.From)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	info, err := content.(fs.File).Stat()
+	if err != nil {
+		return failed(p.From, err)
+	}
+	if p.Size = info.Size(); p.Size <= maxJournaled {
+		p.data, p.from = make([]byte, p.Size), info
+		_, err := io.ReadFull(content, p.data)
+		return err
+	}
+	p.large = true
+	temp := temporaryName()
+	if err = d.link(p.source, temp); err == nil {
+		p.temp = temp
+		return nil
+	}
+	if _, err := d.stat(p.source); missing(err) {
+		return failed(p.From, err)
+	}
+	return d.write(ctx, p, content)
 }
 
 func temporaryName() string { return path.Join(temporary, strings.ToLower(rand.Text())) }
@@ -171,19 +318,6 @@ func (d *Dir) remove(name string) error {
 	return d.within(name, func(f *folder, base string) error { return f.Remove(base) })
 }
 
-// syncFile makes what is in the file called name durable.
-func (d *Dir) syncFile(name string) error {
-	f, err := d.openFile(name, os.O_RDWR)
-	if err != nil {
-		return err
-	}
-	err = (&dirFile{f, d, name}).Sync()
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	return err
-}
-
 // discard removes a temporary file, if there is one.
 func (d *Dir) discard(name string) error {
 	if name == "" {
@@ -195,28 +329,60 @@ func (d *Dir) discard(name string) error {
 	return nil
 }
 
-// placeAll gives the files of a step their names, durably.
-func (d *Dir) placeAll(ctx context.Context, step []*put) error {
-	folders := map[string]string{} // and the key of an object in each
-	for _, p := range step {
-		if !p.Seen {
-			if err := d.place(ctx, p); err != nil {
-				return err
+// placeAll gives the files of puts their names, durably.
+func (d *Dir) placeAll(ctx context.Context, puts []*put) error {
+	e := &entry{}
+	var place []*put
+	folders := map[string]string{} // that have something large, and the key of it
+	for _, p := range puts {
+		if p.large {
+			folders[path.Dir(p.name)] = p.Key
+		}
+		if p.Seen {
+			continue
+		}
+		place = append(place, p)
+		if p.large {
+			e.records = append(e.records, record{kind: recordKeep, name: p.name})
+			continue
+		}
+		e.records = append(e.records, record{recordPut, p.name, p.data, p.twin})
+		if p.source != "" {
+			e.reads = append(e.reads, p.source)
+		}
+	}
+	if len(place) > 0 {
+		var placeErr error
+		e.apply = func() error {
+			for _, p := range place {
+				if placeErr = d.place(p); placeErr != nil {
+					return placeErr
+				}
 			}
+			return nil
 		}
-		folder := path.Dir(p.name)
-		folders[folder] = p.Key
-		if transient(folder) {
-			folders[path.Dir(folder)] = p.Key
-		}
-	}
-	if len(folders) == 1 {
-		for folder, key := range folders {
-			return d.synced(folder, key)
+		if err := d.journal.do(e); placeErr != nil {
+			return placeErr
+		} else if err != nil {
+			return failed(place[0].Key, err)
 		}
 	}
+	for folder, key := range folders {
+		if err := d.makeFolder(folder); err != nil {
+			return failed(key, err)
+		}
+	}
+	return d.syncedAll(folders)
+}
+
+// syncedAll makes the names in folders durable, on behalf of the object that each
+// has.
+func (d *Dir) syncedAll(folders map[string]string) error {
 	errs := make(chan error, len(folders))
 	for folder, key := range folders {
+		if len(folders) == 1 {
+			return d.synced(folder, key)
+		}
 		go func() { errs <- d.synced(folder, key) }()
 	}
 	var first error
@@ -237,28 +403,27 @@ func (d *Dir) synced(folder, key string) error {
 }
 
 // place gives p its name.
-func (d *Dir) place(ctx context.Context, p *put) error {
-	switch {
-	case p.From != "":
-		if linked, err := d.placeFrom(p); linked || err != nil {
-			return err
+func (d *Dir) place(p *put) error {
+	if p.temp == "" {
+		source := p.source
+		if p.same {
+			source = p.twin
 		}
-		if err := d.copyFrom(ctx, p); err != nil {
-			return err
-		}
-	case p.same:
-		if d.into(p.name, true, func() error { return d.link(p.twin, p.name) }) == nil {
+		if d.mayLink(p) && d.into(p.name, true, func() error { return d.link(source, p.name) }) == nil {
 			return nil
 		}
 		p.same = false // it went, or can have no more names
-		if err := d.syncFile(p.temp); err != nil {
-			return failed(p.Key, err)
+		if err := d.writeData(p); err != nil {
+			return err
 		}
 	}
 	// Whoever looks for garbage must take for young what is placed only now.
-	touch := p.From != "" || time.Since(p.written) > touchAfter
+	touch := time.Since(p.written) > touchAfter
 	if err := d.into(p.name, touch, func() error { return d.rename(p.temp, p.name) }); err != nil {
 		return failed(p.Key, err)
+	}
+	if p.written.IsZero() {
+		return nil // if it was another name of the same before, temp is still there
 	}
 	p.temp = ""
 	return nil
@@ -266,61 +431,35 @@ func (d *Dir) place(ctx context.Context, p *put) error {
 
 const touchAfter = 5 * time.Second
 
-// placeFrom gives the file of p.From the name of p, and reports whether it can
-// have it.
-func (d *Dir) placeFrom(p *put) (bool, error) {
-	source, err := d.file(p.From)
-	if err != nil {
-		return false, err
+// mayLink reports whether there is a file with the content of p, as the journal has
+// it. What From names may be another one by now.
+func (d *Dir) mayLink(p *put) bool {
+	if p.from == nil {
+		return p.same || p.source != ""
 	}
-	if _, err := object(d.stat(source)); err != nil {
-		return false, failed(p.From, err)
-	}
-	err = d.into(p.name, true, func() error { return d.link(source, p.name) })
-	if err == nil {
-		return true, nil
-	}
-	if _, err := d.stat(source); missing(err) {
-		return false, failed(p.From, err)
-	}
-	return false, nil
-}
-
-// copyFrom writes to a temporary file what p.From is.
-func (d *Dir) copyFrom(ctx context.Context, p *put) error {
-	content, err := d.Get(ctx, p.From)
-	if err != nil {
-		return err
-	}
-	defer content.Close()
-	p.Size = -1
-	return d.write(ctx, p, content)
+	info, err := d.stat(p.source)
+	return err == nil && os.SameFile(info, p.from)
 }
 
 // into lets do, which may be called twice, put the file called name into its
-// folder, and makes it young if it is to be touched.
+// folder, and makes it young if it is to be touched. The caller has the journal, or
+// nobody knows the file yet.
 func (d *Dir) into(name string, touch bool, do func() error) error {
-	folder := path.Dir(name)
-	for again := false; ; again = true {
-		if err := d.makeFolder(folder); err != nil {
-			return err
-		}
-		err := d.sharing(folder, func() error {
-			if err := do(); err != nil || !touch {
-				return err
-			}
-			if err := d.touch(name); !missing(err) {
-				return err
-			}
-			return nil // somebody deleted it
-		})
-		if again || !missing(err) {
-			return err
-		}
+	err := do()
+	if missing(err) {
+		folder := path.Dir(name)
 		if _, err := d.stat(folder); err != nil {
-			d.forgetFolders() // somebody removed it
+			d.forgetFolders() // it is new, or somebody removed it
 		}
+		if err := d.mkdirAll(folder); err != nil {
+			return err
+		}
+		err = do()
 	}
+	if err == nil && touch {
+		err = d.touch(name)
+	}
+	return err
 }
 
 // forgetFolders lets no folder be taken to be there.
@@ -379,6 +518,13 @@ func (d *Dir) Sync(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
+	if err := d.journal.sync(); err != nil {
+		return failed(key, err)
+	}
+	info, err := d.stat(name)
+	if err != nil || info.Size() <= maxJournaled {
+		return nil // it was durable before it could be seen
+	}
 	return d.synced(path.Dir(name), key)
 }
 
@@ -388,15 +534,61 @@ func (d *Dir) Delete(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	err = d.doing("remove", name)
+	f, err := d.openFile(name, os.O_RDONLY) // see deleteOlder
+	if err != nil {
+		return failed(key, err)
+	}
+	defer f.Close() // was only held
+	var gone error
+	err = d.journal.do(&entry{
+		records: []record{{kind: recordGone, name: name}},
+		apply: func() error {
+			if gone = d.erase(name); missing(gone) {
+				return nil
+			}
+			return gone
+		},
+	})
 	if err == nil {
-		err = d.remove(name)
+		err = gone
 	}
 	if err != nil {
 		return failed(key, err)
 	}
-	if err := d.sync(path.Dir(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return failed(key, err)
+	return nil
+}
+
+// erase removes the file called name.
+func (d *Dir) erase(name string) error {
+	if err := d.doing("remove", name); err != nil {
+		return err
+	}
+	return d.remove(name)
+}
+
+// redo does again what r says.
+func (d *Dir) redo(r record) error {
+	switch r.kind {
+	case recordGone:
+		if err := d.erase(r.name); !missing(err) {
+			return err
+		}
+	case recordPut:
+		return d.redoPut(r)
 	}
 	return nil
+}
+
+func (d *Dir) redoPut(r record) (err error) {
+	ctx, content, size := context.Background(), bytes.NewReader(r.data), int64(len(r.data))
+	done, err := d.matches(ctx, content, size, r.name)
+	if done || err != nil {
+		return err
+	}
+	p := &put{Object: Object{Key: r.name, Size: size}, name: r.name, twin: r.twin, data: r.data}
+	if p.same, err = d.matches(ctx, content, size, r.twin); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.discard(p.temp)) }()
+	return d.place(p)
 }

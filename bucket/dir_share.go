@@ -8,11 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path"
+
+	"github.com/c73062ad/oras"
 )
 
-// matches reports whether the file twin, if there is one, has the same content as
-// f, which is of size bytes. Comparing costs less than making f durable.
-func (d *Dir) matches(ctx context.Context, f *os.File, size int64, twin string) (bool, error) {
+// matches reports whether the file twin, if there is one, has the content, which is
+// of size bytes. Comparing costs less than making content durable.
+func (d *Dir) matches(ctx context.Context, content io.ReaderAt, size int64, twin string) (bool, error) {
 	if twin == "" {
 		return false, nil
 	}
@@ -31,7 +33,7 @@ func (d *Dir) matches(ctx context.Context, f *os.File, size int64, twin string) 
 	if !info.Mode().IsRegular() || info.Size() != size {
 		return false, nil
 	}
-	return equal(ctx, f, other, size)
+	return equal(ctx, content, other, size)
 }
 
 // equal reports whether the first size bytes of a and b are the same.
@@ -74,7 +76,7 @@ func (d *Dir) offer(name, twin string) {
 
 // Share is what the comment of [File] says.
 func (f *dirFile) Share(ctx context.Context, to, twin string) (bool, error) {
-	p, err := f.dir.plan(Object{Key: to, Twin: twin})
+	name, err := f.dir.file(twin)
 	if err != nil {
 		return false, err
 	}
@@ -82,11 +84,12 @@ func (f *dirFile) Share(ctx context.Context, to, twin string) (bool, error) {
 	if err != nil {
 		return false, failed(to, err)
 	}
-	if same, err := f.dir.matches(ctx, f.File, info.Size(), p.twin); err != nil || !same {
+	if same, err := f.dir.matches(ctx, f.File, info.Size(), name); err != nil || !same {
 		return false, err
 	}
-	if f.dir.into(p.name, true, func() error { return f.dir.link(p.twin, p.name) }) != nil {
-		return false, nil // it went, or can have no more names
+	err = f.dir.PutAll(ctx, []Object{{Key: to, From: twin}})
+	if errors.Is(err, oras.ErrNotFound) {
+		return false, nil // it went
 	}
-	return true, f.dir.synced(path.Dir(p.name), to)
+	return err == nil, err
 }

@@ -65,6 +65,18 @@ func (s *syncs) next(folder string) {
 	round.lead <- struct{}{}
 }
 
+// mkdirAll makes folder and those above it.
+func (d *Dir) mkdirAll(folder string) error {
+	err := d.mkdir(folder)
+	if missing(err) && folder != "." {
+		if err := d.mkdirAll(path.Dir(folder)); err != nil {
+			return err
+		}
+		err = d.mkdir(folder)
+	}
+	return err
+}
+
 // makeFolder makes folder and those above it, durably unless it is transient. One
 // that is there already may be of a moment ago, by another goroutine or process: it is
 // synced all the same the first time.

@@ -16,13 +16,27 @@ func syncDir(dir *os.File) error { return dir.Sync() }
 
 // lockFile locks f for whoever opened it, until it is closed. A file that is
 // locked is an error.
-func lockFile(f *os.File) error {
+func lockFile(f *os.File) error { return flock(f, unix.LOCK_EX|unix.LOCK_NB) }
+
+// waitFile is lockFile that waits until f is not locked.
+func waitFile(f *os.File) error { return flock(f, unix.LOCK_EX) }
+
+// shareFile is waitFile that keeps out only who wants f alone.
+func shareFile(f *os.File) error { return flock(f, unix.LOCK_SH) }
+
+func unlockFile(f *os.File) error { return flock(f, unix.LOCK_UN) }
+
+func flock(f *os.File, how int) error {
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var lockErr error
-	err = conn.Control(func(fd uintptr) { lockErr = unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB) })
+	err = conn.Control(func(fd uintptr) {
+		for lockErr = unix.EINTR; lockErr == unix.EINTR; {
+			lockErr = unix.Flock(int(fd), how)
+		}
+	})
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,18 @@ func lockFile(f *os.File) error {
 	return lockRange(f, windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY)
 }
 
+// waitFile is lockFile that waits until f is not locked.
+func waitFile(f *os.File) error { return lockRange(f, windows.LOCKFILE_EXCLUSIVE_LOCK) }
+
+// shareFile is waitFile that keeps out only who wants f alone.
+func shareFile(f *os.File) error { return lockRange(f, 0) }
+
+func unlockFile(f *os.File) error {
+	return withHandle(f, func(h windows.Handle) error {
+		return windows.UnlockFileEx(h, 0, 1, 0, &windows.Overlapped{OffsetHigh: 1 << 30})
+	})
+}
+
 // lockFolder locks the folder called name in f until what it returns is closed:
 // shared, or for the caller alone. It waits for others. What is locked is a file in
 // it, for a folder cannot be.
@@ -53,18 +65,21 @@ func lockFolder(f *folder, name string, alone bool) (io.Closer, error) {
 }
 
 func lockRange(f *os.File, how uint32) error {
+	return withHandle(f, func(h windows.Handle) error {
+		return windows.LockFileEx(h, how, 0, 1, 0, &windows.Overlapped{OffsetHigh: 1 << 30})
+	})
+}
+
+func withHandle(f *os.File, do func(windows.Handle) error) (err error) {
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
-	var lockErr error
-	err = conn.Control(func(fd uintptr) {
-		lockErr = windows.LockFileEx(windows.Handle(fd), how, 0, 1, 0, &windows.Overlapped{OffsetHigh: 1 << 30})
-	})
-	if err != nil {
-		return err
+	controlErr := conn.Control(func(fd uintptr) { err = do(windows.Handle(fd)) })
+	if controlErr != nil {
+		return controlErr
 	}
-	return lockErr
+	return err
 }
 
 // countNames returns how many names the file called name in f has.
@@ -74,14 +89,7 @@ func countNames(f *folder, name string, info fs.FileInfo) (n int, err error) {
 		return 0, err
 	}
 	defer file.Close()
-	conn, err := file.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
 	var about windows.ByHandleFileInformation
-	controlErr := conn.Control(func(fd uintptr) { err = windows.GetFileInformationByHandle(windows.Handle(fd), &about) })
-	if controlErr != nil {
-		return 0, controlErr
-	}
+	err = withHandle(file, func(h windows.Handle) error { return windows.GetFileInformationByHandle(h, &about) })
 	return int(about.NumberOfLinks), err
 }

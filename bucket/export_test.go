@@ -23,7 +23,7 @@ func (r *Registry) Ages(renew, push, grace time.Duration) *Registry {
 
 // Before lets before be called before anything is done to the disk: "create",
 // "write", "fsync" or "remove" of a file, "rename" or "link" of one to another,
-// "mkdir" or "sync" of a folder. Its error is that of what was to be done.
+// "mkdir" or "sync" of a folder, "syncfs" of all, "truncate" of the journal. Its error is that of what was to be done.
 func (d *Dir) Before(before func(op string, names ...string) error) *Dir {
 	d.before = before
 	return d
@@ -43,3 +43,13 @@ type Syncs = syncs
 
 // Do calls sync, or lets another's be for the caller too.
 func (s *Syncs) Do(folder string, sync func() error) error { return s.do(folder, sync) }
+
+// Settle empties the journal of d.
+func (d *Dir) Settle() error { return d.journal.do(&entry{settle: true}) }
+
+// Waiting returns how many wait for the journal of d.
+func (d *Dir) Waiting() int {
+	d.journal.mu.Lock()
+	defer d.journal.mu.Unlock()
+	return len(d.journal.waiting)
+}

@@ -150,7 +150,7 @@ var (
 	subject, subjectDesc = image("subject", oras.Manifest{Layers: []oras.Descriptor{layerDesc}})
 	signed, signedDesc   = image("signature", oras.Manifest{Subject: &subjectDesc, ArtifactType: sbom})
 	another, anotherDesc = image("another", oras.Manifest{Subject: &signedDesc})
-	newLayer             = bytes.Repeat([]byte("a new layer"), 1000)
+	newLayer             = bytes.Repeat([]byte("a new layer"), 7000) // too large for the journal
 	newLayerDesc         = oras.DescriptorOf("a/b", newLayer)
 	newLayerDigest       = oras.SHA256.Digest(newLayer)
 	resolves             = func(tag string, desc oras.Descriptor) func(testing.TB, oras.Store) {
@@ -222,7 +222,7 @@ var dirChanges = map[string]change{
 			}
 			var failure error // that was got over
 			for u.Size() < newLayerDesc.Size {
-				piece := newLayer[u.Size():min(u.Size()+4000, newLayerDesc.Size)]
+				piece := newLayer[u.Size():min(u.Size()+20_000, newLayerDesc.Size)]
 				before := u.Size()
 				n, err := u.Append(ctx, before, bytes.NewReader(piece))
 				if u.Size() != before+n {
@@ -278,7 +278,7 @@ func TestFaultsBelow(t *testing.T) {
 				for n := 1; ; n++ {
 					dir := openDir(t)
 					before(t, dir)
-					s := repository(t, bucket.New(dir).HashEvery(4000), "a")
+					s := repository(t, bucket.New(dir).HashEvery(20_000), "a")
 					left, failed := n, ""
 					var mu sync.Mutex
 					dir.Before(func(op string, names ...string) error {
@@ -326,7 +326,7 @@ func testFaults(t *testing.T, c change, open func() (bucket.Bucket, *faulty)) {
 		for n := 1; ; n++ {
 			b, f := open()
 			before(t, b)
-			s := repository(t, bucket.New(b).HashEvery(4000), "a")
+			s := repository(t, bucket.New(b).HashEvery(20_000), "a")
 			f.left, f.late = n, late
 			err := c.do(t.Context(), s)
 			over := f.left > 0

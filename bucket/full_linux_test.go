@@ -96,7 +96,9 @@ func writeUntilFull(args []string) error {
 	}
 	// A registry that is started on a full disk still gives what it has, and makes
 	// room.
-	dir.Close()
+	if err := dir.Close(); err != nil {
+		return err
+	}
 	if dir, r, s, err = open(); err != nil {
 		return fmt.Errorf("opening it on a full disk: %w", err)
 	}
@@ -130,8 +132,13 @@ func writeUntilFull(args []string) error {
 	if _, err := oras.PushBytes(ctx, s, "a/b", random(500_000)); err != nil {
 		return err
 	}
-	dir.Close()
-	return look()
+	if err := dir.Close(); err != nil {
+		return err
+	}
+	if dir, r, s, err = open(); err != nil {
+		return err
+	}
+	return errors.Join(look(), dir.Close())
 }
 
 // A disk that is full says so, leaves nothing half-written, and can be freed.

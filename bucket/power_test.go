@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,21 +23,24 @@ type power struct {
 	spare string // a folder for what was there before
 	left  int    // what will still be done before power fails; below 0, it does not
 
-	mu    sync.Mutex
-	n     int
-	dirty map[string]bool // files of which what was written may be lost
-	names []*unsure       // names that may come, go, or be another file's after a loss of power
+	mu     sync.Mutex
+	n      int
+	dirty  map[string]bool // files of which what was written may be lost
+	synced []byte          // what is in the journal after a loss of power, if not what was written since
+	names  []*unsure       // names that may come, go, or be another file's after a loss of power
 }
 
 // unsure is a name that the system may not have written to the disk.
 type unsure struct {
 	name, was string // was is a file with what had the name before, or empty
+	dirty     bool   // what was written to that may be lost, too
 }
 
 var errPower = errors.New("power failed")
 
 func newPower(t *testing.T, d *bucket.Dir, left int) *power {
 	p := &power{root: d.Path(), spare: t.TempDir(), left: left, dirty: map[string]bool{}}
+	p.synced = p.journal()
 	d.Before(p.before)
 	return p
 }
@@ -51,18 +55,30 @@ func (p *power) before(op string, names ...string) error {
 	p.n++
 	last := names[len(names)-1]
 	switch op {
+	case "truncate": // of the journal
 	case "write":
 		p.dirty[last] = true
 	case "fsync":
 		delete(p.dirty, last)
+		if last == ".journal" {
+			p.synced = p.journal()
+		}
+	case "syncfs":
+		clear(p.dirty)
+		p.names = nil
+		p.synced = p.journal()
 	case "sync":
 		p.names = slices.DeleteFunc(p.names, func(u *unsure) bool { return filepath.Dir(u.name) == filepath.Clean(last) })
 	case "rename":
+		p.doubt(last)
 		p.dirty[last] = p.dirty[names[0]]
 		delete(p.dirty, names[0])
+	case "link":
 		p.doubt(last)
-	default: // create, link, mkdir, remove
+		p.dirty[last] = p.dirty[names[0]]
+	default: // create, mkdir, remove
 		p.doubt(last)
+		delete(p.dirty, last)
 	}
 	return nil
 }
@@ -72,7 +88,7 @@ func (p *power) doubt(name string) {
 	if strings.HasPrefix(name, ".tmp/") {
 		return
 	}
-	u := &unsure{name: name}
+	u := &unsure{name: name, dirty: p.dirty[name]}
 	if info, err := os.Stat(filepath.Join(p.root, name)); err == nil {
 		if info.IsDir() {
 			return // and stays
@@ -85,54 +101,90 @@ func (p *power) doubt(name string) {
 	p.names = append(p.names, u)
 }
 
+func (p *power) journal() []byte {
+	b, err := os.ReadFile(filepath.Join(p.root, ".journal"))
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
 // after calls check with a copy of the folder as it may be after power failed: for
 // many choices of names that were lost.
-func (p *power) after(t *testing.T, check func(d *bucket.Dir)) {
-	all := 1<<len(p.names) - 1
-	var choices []int
+func (p *power) after(t *testing.T, random *rand.Rand, check func(d *bucket.Dir)) {
+	var choices [][]bool
+	choose := func(lost func(i int) bool) {
+		choice := make([]bool, len(p.names))
+		for i := range choice {
+			choice[i] = lost(i)
+		}
+		choices = append(choices, choice)
+	}
 	if len(p.names) <= 3 {
-		for lost := range all + 1 {
-			choices = append(choices, lost)
+		for mask := range 1 << len(p.names) {
+			choose(func(i int) bool { return mask>>i&1 == 1 })
 		}
 	} else {
-		choices = append(choices, 0, all)
-		for i := range p.names {
-			choices = append(choices, 1<<i, all&^(1<<i))
-		}
+		choose(func(int) bool { return false })
+		choose(func(int) bool { return true })
+		one := random.IntN(len(p.names))
+		choose(func(i int) bool { return i == one })
+		choose(func(i int) bool { return i != one })
+		choose(func(int) bool { return random.IntN(2) == 1 })
+	}
+	journals := [][]byte{p.synced}
+	if now := p.journal(); !bytes.Equal(now, p.synced) {
+		journals = append(journals, now)
 	}
 	for _, lost := range choices {
-		folder := t.TempDir()
-		must(t, linkTree(p.root, folder))
-		for i, u := range slices.Backward(p.names) {
-			if lost>>i&1 == 0 {
-				continue
-			}
-			name := filepath.Join(folder, u.name)
-			must(t, os.RemoveAll(name))
-			if u.was != "" {
-				must(t, os.MkdirAll(filepath.Dir(name), 0o700))
-				must(t, os.Link(u.was, name))
-			}
+		for _, journal := range journals {
+			p.afterLoss(t, lost, journal, check)
 		}
-		for name, dirty := range p.dirty {
-			name = filepath.Join(folder, name)
-			if _, err := os.Stat(name); dirty && err == nil && !strings.Contains(name, "/_uploads/") && !strings.Contains(name, "/.tmp/") {
-				must(t, os.Remove(name))
-				must(t, os.WriteFile(name, nil, 0o600))
-			}
-		}
-		d, err := bucket.OpenDir(folder)
-		must(t, err)
-		check(d)
-		if t.Failed() {
-			for i, u := range p.names {
-				t.Logf("%s, lost: %v", u.name, lost>>i&1 == 1)
-			}
-			t.FailNow()
-		}
-		must(t, d.Close())
-		must(t, os.RemoveAll(folder))
 	}
+}
+
+// afterLoss is after for one choice of names and what is in the journal.
+func (p *power) afterLoss(t *testing.T, lost []bool, journal []byte, check func(d *bucket.Dir)) {
+	empty := func(name string) {
+		must(t, os.Remove(name))
+		must(t, os.WriteFile(name, nil, 0o600))
+	}
+	folder := t.TempDir()
+	must(t, linkTree(p.root, folder))
+	for name, dirty := range p.dirty {
+		name = filepath.Join(folder, name)
+		if _, err := os.Stat(name); dirty && err == nil && !strings.Contains(name, "/_uploads/") && !strings.Contains(name, "/.tmp/") {
+			empty(name)
+		}
+	}
+	for i, u := range slices.Backward(p.names) {
+		if !lost[i] {
+			continue
+		}
+		name := filepath.Join(folder, u.name)
+		must(t, os.RemoveAll(name))
+		if u.was != "" {
+			must(t, os.MkdirAll(filepath.Dir(name), 0o700))
+			must(t, os.Link(u.was, name))
+			if u.dirty {
+				empty(name)
+			}
+		}
+	}
+	must(t, os.Remove(filepath.Join(folder, ".users"))) // which is locked
+	must(t, os.Remove(filepath.Join(folder, ".journal")))
+	must(t, os.WriteFile(filepath.Join(folder, ".journal"), journal, 0o600))
+	d, err := bucket.OpenDir(folder)
+	must(t, err)
+	check(d)
+	if t.Failed() {
+		for i, u := range p.names {
+			t.Logf("%s, lost: %v", u.name, lost[i])
+		}
+		t.FailNow()
+	}
+	must(t, d.Close())
+	must(t, os.RemoveAll(folder))
 }
 
 // linkTree lets the files below to be those below from.
@@ -192,6 +244,7 @@ func TestPower(t *testing.T) {
 		{"push elsewhere what is here", func(s, other *bucket.Store) error {
 			return oras.PushTagged(t.Context(), other, subjectDesc, bytes.NewReader(subject), "v1")
 		}, nil},
+		{"settle", func(s, other *bucket.Store) error { return s.Dir().Settle() }, nil},
 		{"untag", func(s, other *bucket.Store) error { return s.Untag(t.Context(), "v3") }, func(st *state) { st.tags["v3"] = oras.Descriptor{} }},
 		{"delete", func(s, other *bucket.Store) error { return s.Delete(t.Context(), signedDesc) },
 			func(st *state) { st.tags["signature"] = oras.Descriptor{}; st.gone = append(st.gone, signedDesc) }},
@@ -206,6 +259,7 @@ func TestPower(t *testing.T) {
 			return err
 		}, nil},
 	}
+	random := rand.New(rand.NewPCG(1, 2))
 	every := 1
 	if testing.Short() {
 		every = 7
@@ -235,7 +289,7 @@ func TestPower(t *testing.T) {
 		if steps[failed].then != nil {
 			steps[failed].then(&then) // as much of it as was done
 		}
-		p.after(t, func(d *bucket.Dir) {
+		p.after(t, random, func(d *bucket.Dir) {
 			total++
 			clean(t, d)
 			s := repository(t, bucket.New(d), "a")

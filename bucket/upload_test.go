@@ -334,9 +334,10 @@ func TestUploadBroken(t *testing.T) {
 	must(t, err)
 	defer d.Close()
 	s := repository(t, bucket.New(d), "a")
-	openUpload(t, s, "").Abort(t.Context())
-	goroutines, descriptors := runtime.NumGoroutine(), descriptorCount(t)
 	large, broke := random(600_000), errors.New("the sender went away")
+	openUpload(t, s, "").Abort(t.Context()) // opens the folders that will be
+	want(t, broke, oras.Push(t.Context(), s, oras.DescriptorOf("", large), iotest.ErrReader(broke)))
+	goroutines, descriptors := runtime.NumGoroutine(), descriptorCount(t)
 	var group sync.WaitGroup
 	for i := range 8 {
 		group.Go(func() {
