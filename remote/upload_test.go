@@ -489,3 +489,87 @@ func (a after) Read([]byte) (int, error) {
 	a()
 	return 0, io.EOF
 }
+
+// What a registry said is the error, not that what it lost cannot be sent again.
+func TestUploadLosesChunks(t *testing.T) {
+	t.Parallel()
+	data, desc := content(t, 40<<20)
+	chunks := 0
+	repo := open(t, serve(t, before(inMemory(), func(w http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case r.Method == http.MethodPatch:
+			if chunks++; chunks <= 2 {
+				return false
+			}
+			io.Copy(io.Discard, r.Body)
+			w.WriteHeader(http.StatusInternalServerError)
+		case r.Method == http.MethodGet && isUpload(r.URL):
+			w.WriteHeader(http.StatusNoContent) // and no Range: there is nothing
+		default:
+			return false
+		}
+		return true
+	})), remote.Options{})
+	wantAnswer := func(err error) {
+		t.Helper()
+		var answer *remote.Error
+		if !errors.As(err, &answer) || answer.StatusCode != http.StatusInternalServerError {
+			t.Errorf("error %v", err)
+		}
+	}
+	wantAnswer(oras.Push(t.Context(), repo, desc, onlyReader(data)))
+	// Nor if what is lost was in another Append.
+	for name, more := range map[string]io.Reader{"a stream": onlyReader(data[100:200]), "a file": bytes.NewReader(data[100:200])} {
+		chunks = 1
+		u, err := oras.OpenUpload(t.Context(), repo, "")
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if n, err := u.Append(t.Context(), 0, bytes.NewReader(data[:100])); n != 100 || err != nil {
+			t.Fatal(name, n, err)
+		}
+		_, err = u.Append(t.Context(), 100, more)
+		wantAnswer(err)
+	}
+}
+
+// What is in an upload after requests that cannot have arrived is somebody else's.
+func TestUploadOfTwo(t *testing.T) {
+	t.Parallel()
+	data, _ := content(t, 100)
+	for name, refused := range map[string]int{"before the answer": 1, "behind it": 2} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			handler, patches := inMemory(), 0
+			other := open(t, serve(t, handler), remote.Options{})
+			var id string
+			repo := open(t, serve(t, before(handler, func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method != http.MethodPatch {
+					return false
+				}
+				if patches++; patches == refused {
+					u, err := oras.OpenUpload(r.Context(), other, id)
+					if err == nil {
+						_, err = u.Append(r.Context(), 0, bytes.NewReader(data[:50]))
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				}
+				if patches > 1 {
+					return false
+				}
+				w.WriteHeader(http.StatusTooManyRequests)
+				return true
+			})), remote.Options{})
+			u, err := oras.OpenUpload(t.Context(), repo, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			id = u.ID()
+			if n, err := u.Append(t.Context(), 0, bytes.NewReader(data)); n != 0 || err == nil || patches != refused {
+				t.Errorf("%d bytes, %v, after %d requests", n, err, patches)
+			}
+		})
+	}
+}
