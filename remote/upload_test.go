@@ -3,6 +3,7 @@ package remote_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -494,43 +495,54 @@ func (a after) Read([]byte) (int, error) {
 func TestUploadLosesChunks(t *testing.T) {
 	t.Parallel()
 	data, desc := content(t, 40<<20)
-	chunks := 0
-	repo := open(t, serve(t, before(inMemory(), func(w http.ResponseWriter, r *http.Request) bool {
-		switch {
-		case r.Method == http.MethodPatch:
-			if chunks++; chunks <= 2 {
-				return false
+	for name, test := range map[string]struct {
+		keeps int64 // chunks; the rest fails, and what there is is lost
+		send  func(*remote.Repository) error
+	}{
+		"a stream": {2, func(repo *remote.Repository) error {
+			return oras.Push(t.Context(), repo, desc, onlyReader(data))
+		}},
+		"a stream behind another": {1, func(repo *remote.Repository) error {
+			return appendTwice(t, repo, data[:100], onlyReader(data[100:200]))
+		}},
+		"a file behind another": {1, func(repo *remote.Repository) error {
+			return appendTwice(t, repo, data[:100], bytes.NewReader(data[100:200]))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var chunks atomic.Int64
+			err := test.send(open(t, serve(t, before(inMemory(), func(w http.ResponseWriter, r *http.Request) bool {
+				switch {
+				case r.Method == http.MethodPatch && chunks.Add(1) > test.keeps:
+					io.Copy(io.Discard, r.Body)
+					w.WriteHeader(http.StatusInternalServerError)
+				case r.Method == http.MethodGet && isUpload(r.URL):
+					w.WriteHeader(http.StatusNoContent) // and no Range: there is nothing
+				default:
+					return false
+				}
+				return true
+			})), remote.Options{}))
+			var answer *remote.Error
+			if !errors.As(err, &answer) || answer.StatusCode != http.StatusInternalServerError {
+				t.Errorf("error %v", err)
 			}
-			io.Copy(io.Discard, r.Body)
-			w.WriteHeader(http.StatusInternalServerError)
-		case r.Method == http.MethodGet && isUpload(r.URL):
-			w.WriteHeader(http.StatusNoContent) // and no Range: there is nothing
-		default:
-			return false
-		}
-		return true
-	})), remote.Options{})
-	wantAnswer := func(err error) {
-		t.Helper()
-		var answer *remote.Error
-		if !errors.As(err, &answer) || answer.StatusCode != http.StatusInternalServerError {
-			t.Errorf("error %v", err)
-		}
+		})
 	}
-	wantAnswer(oras.Push(t.Context(), repo, desc, onlyReader(data)))
-	// Nor if what is lost was in another Append.
-	for name, more := range map[string]io.Reader{"a stream": onlyReader(data[100:200]), "a file": bytes.NewReader(data[100:200])} {
-		chunks = 1
-		u, err := oras.OpenUpload(t.Context(), repo, "")
-		if err != nil {
-			t.Fatal(name, err)
-		}
-		if n, err := u.Append(t.Context(), 0, bytes.NewReader(data[:100])); n != 100 || err != nil {
-			t.Fatal(name, n, err)
-		}
-		_, err = u.Append(t.Context(), 100, more)
-		wantAnswer(err)
+}
+
+// appendTwice returns what the second of two Appends failed with.
+func appendTwice(t *testing.T, repo *remote.Repository, first []byte, second io.Reader) error {
+	u, err := oras.OpenUpload(t.Context(), repo, "")
+	if err != nil {
+		return err
 	}
+	if _, err := u.Append(t.Context(), 0, bytes.NewReader(first)); err != nil {
+		return fmt.Errorf("first: %s", err)
+	}
+	_, err = u.Append(t.Context(), int64(len(first)), second)
+	return err
 }
 
 // What is in an upload after requests that cannot have arrived is somebody else's.

@@ -147,7 +147,7 @@ func (c *restoreCommand) openInput(ctx context.Context, con console) (*layout.St
 	}
 	info, err := os.Stat(c.input)
 	if err != nil {
-		return nil, fmt.Errorf("failed to access input path %q: %w", c.input, err)
+		return nil, hint(fmt.Errorf("failed to access input path %q: %w", c.input, err), makesBackup)
 	}
 	src, err := openLayout(ctx, c.input, layout.OpenReadOnly)
 	switch {
@@ -172,6 +172,9 @@ func (c *restoreCommand) findTagged(ctx context.Context, src *layout.Store) ([]t
 	tagged, err := findTagged(ctx, src, c.tags, concurrency(c.concurrency))
 	if err == nil && len(tagged) == 0 {
 		err = noTags("OCI layout", c.input, "oras repo tags --oci-layout")
+	}
+	if errors.Is(err, oras.ErrNotFound) {
+		return nil, hint(err, "Run %q for the tags there are", "oras repo tags --oci-layout "+c.input)
 	}
 	if err != nil {
 		return nil, err
