@@ -157,11 +157,11 @@ func (c *restoreCommand) openInput(ctx context.Context, con console) (*layout.St
 	case info.IsDir() && errors.Is(err, fs.ErrNotExist): // there is no layout in it
 		return nil, noTags("OCI layout", c.input, "oras repo tags --oci-layout")
 	case info.IsDir():
-		return nil, fmt.Errorf("failed to prepare OCI store from directory: %w", err)
+		return nil, hint(fmt.Errorf("failed to prepare OCI store from directory: %w", err), makesBackup)
 	case !isTar(c.input) && (errors.Is(err, oras.ErrInvalid) || errors.Is(err, fs.ErrNotExist)):
 		return nil, hint(fmt.Errorf("input path %q is not a tar archive", c.input), "%v", err)
 	default:
-		return nil, fmt.Errorf("failed to prepare OCI store from tar archive: %w", err)
+		return nil, hint(fmt.Errorf("failed to prepare OCI store from tar archive: %w", err), makesBackup)
 	}
 	return src, err
 }
