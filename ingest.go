@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/url"
 	"sync/atomic"
 	"time"
 )
@@ -267,8 +268,10 @@ func (in *ingest) open(ctx context.Context) (err error) {
 		in.upload, err = OpenUpload(ctx, in.t, in.opts.Upload)
 		switch {
 		case err == nil:
-		case ctx.Err() == nil && Kind(err) != nil:
-			in.upload = nil // if the target takes nothing at all, a new one tells why
+		case ctx.Err() == nil && (Kind(err) != nil || !errors.As(err, new(*url.Error))):
+			// The target answered, if with a failure of its own. If it takes nothing
+			// at all, a new one tells why, and this is tried again.
+			in.upload = nil
 		default:
 			return err
 		}

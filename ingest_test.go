@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -351,6 +352,52 @@ func TestIngestResumes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// An upload that the target fails to open is given up, but not if the target cannot be
+// reached, nor if it fails at others, too.
+func TestIngestCannotOpen(t *testing.T) {
+	data := random(2*piece+5, 1)
+	answered, unreached := errors.New("internal server error"), &url.Error{Op: "Get", URL: "http://registry.example", Err: io.EOF}
+	for name, test := range map[string]struct{ open, begin, want error }{
+		"this alone":  {answered, nil, nil},
+		"all":         {answered, answered, answered},
+		"unreachable": {unreached, nil, unreached},
+	} {
+		s := &failingUploads{uploads: newUploads(t), open: test.open, begin: test.begin}
+		var f flight
+		opts := f.opts()
+		opts.Upload = "remembered"
+		desc, err := oras.Ingest(t.Context(), s, blobType, bytes.NewReader(data), opts)
+		if !errors.Is(err, test.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if test.want != nil {
+			if len(f.ids) > 0 {
+				t.Errorf("%s: journal %q", name, f.ids)
+			}
+			continue
+		}
+		wantStored(t, s, desc, data)
+		if want := []string{s.begun[0], ""}; !slices.Equal(f.ids, want) {
+			t.Errorf("%s: journal %q, want %q", name, f.ids, want)
+		}
+	}
+}
+
+// failingUploads fail to open, and to begin.
+type failingUploads struct {
+	*uploads
+	open, begin error
+}
+
+func (s *failingUploads) Upload(context.Context, string) (oras.Upload, error) { return nil, s.open }
+
+func (s *failingUploads) BeginUpload(ctx context.Context, a oras.Algorithm) (oras.Upload, error) {
+	if s.begin != nil {
+		return nil, s.begin
+	}
+	return s.uploads.BeginUpload(ctx, a)
 }
 
 // An upload that is not what its journal says does no harm.

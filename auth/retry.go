@@ -21,8 +21,9 @@ import (
 //
 // A request with a body is sent again only if it has a GetBody. A PATCH is sent
 // again only after 429, since the registry may have appended some of its body:
-// package remote asks for how much that is. When no attempt is left, or the wait asked for is longer
-// than what is left, the last answer or error is returned as it is.
+// package remote asks for how much that is. When no attempt is left, the wait asked for is longer
+// than what is left, or the body cannot be had again, the last answer or error is
+// returned as it is.
 type Retry struct {
 	Base     http.RoundTripper // nil is http.DefaultTransport
 	Attempts int               // in all, the first included; zero is 5
@@ -72,6 +73,10 @@ func (r *Retry) RoundTrip(req *http.Request) (*http.Response, error) {
 		if !again {
 			return resp, err
 		}
+		body, e := rewind(req)
+		if e != nil {
+			return resp, err
+		}
 		event := RetryEvent{Method: req.Method, URL: plainURL(req.URL), Attempt: attempt, Err: err, Wait: wait}
 		if resp != nil {
 			event.Status = resp.StatusCode
@@ -81,13 +86,12 @@ func (r *Retry) RoundTrip(req *http.Request) (*http.Response, error) {
 			r.OnRetry(event)
 		}
 		if err := sleep(ctx, wait); err != nil {
+			if body != nil {
+				body.Close()
+			}
 			return nil, err
 		}
 		waited += wait
-		body, err := rewind(req)
-		if err != nil {
-			return nil, err
-		}
 		try = req.Clone(ctx)
 		try.Body = body
 	}

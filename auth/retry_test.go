@@ -225,6 +225,17 @@ func TestRetryCancelled(t *testing.T) {
 	}
 }
 
+// Where the body cannot be had again, the answer is what there is.
+func TestRetryBodyGone(t *testing.T) {
+	server, count := failing(t, 1, answer(429))
+	var events []RetryEvent
+	req, _ := http.NewRequestWithContext(t.Context(), "PATCH", server.URL, strings.NewReader("chunk"))
+	req.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("gone") }
+	if status, body, err := roundTrip(t, &http.Client{Transport: quick(nil, &events)}, req); status != 429 || string(body) != "failed" || err != nil || count.Load() != 1 || len(events) > 0 {
+		t.Errorf("got %d %q, %v, after %d requests and %d waits", status, body, err, count.Load(), len(events))
+	}
+}
+
 func TestRetryReallyWaits(t *testing.T) {
 	server, count := failing(t, 1, answer(503))
 	start := time.Now()

@@ -59,6 +59,16 @@ type grounds struct {
 
 type madeDirectory struct{ root, name string } // name in root; of root itself, "."
 
+// unwritable returns err, of writing a file whose name means nothing to anybody, as one
+// that says where that was.
+func (at *ground) unwritable(err error) error {
+	var p *fs.PathError
+	if !errors.As(err, &p) {
+		return err
+	}
+	return fmt.Errorf("cannot be written in %s: %w", at.dir, p.Err)
+}
+
 // take opens the ground for a title's file, making it if need be. give must be
 // called with the place.
 func (g *grounds) take(dir, abs, rel string) (_ *place, err error) {

@@ -161,12 +161,12 @@ func (s *Store) write(ctx context.Context, at *place, d oras.Digest, expected or
 	}
 	p, err := at.openPart(d, expected.Size)
 	if err != nil {
-		return nil, err
+		return nil, at.unwritable(err)
 	}
 	readErr, writeErr := p.fill(ctx, r, expected.Size)
 	switch {
 	case writeErr != nil: // a full disk, for one, shall not stay full
-		return nil, errors.Join(writeErr, p.remove())
+		return nil, errors.Join(at.unwritable(writeErr), p.remove())
 	case readErr != nil:
 		return nil, errors.Join(readErr, p.leave(readErr))
 	}

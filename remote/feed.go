@@ -113,6 +113,7 @@ func (f *feed) run() {
 // rewind lets reading begin anew.
 func (f *feed) rewind() {
 	f.again = false
+	defer f.changed.Broadcast()
 	seeker, ok := f.content.(io.Seeker)
 	if !ok {
 		f.err = errGone
@@ -122,7 +123,6 @@ func (f *feed) rewind() {
 	_, err := seeker.Seek(0, io.SeekStart)
 	f.mu.Lock()
 	f.low, f.have, f.err = f.base, f.base, err
-	f.changed.Broadcast()
 }
 
 // fill waits until n bytes from offset on are in memory, or all there are, and
@@ -166,7 +166,8 @@ func (f *feed) kept(offset int64) bool {
 	return f.low <= offset
 }
 
-// read reads what is there at offset, and waits if that is nothing.
+// read reads what is there at offset, and waits if that is nothing. What was before, and
+// cannot be read again, is errGone.
 func (f *feed) read(p []byte, offset int64) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -176,8 +177,11 @@ func (f *feed) read(p []byte, offset int64) (int, error) {
 	for f.again || f.have <= offset && f.err == nil {
 		f.changed.Wait()
 	}
-	if f.have <= offset {
+	switch {
+	case f.have <= offset:
 		return 0, f.err
+	case offset < f.low:
+		return 0, errGone
 	}
 	from := (offset - f.base) % int64(len(f.ring))
 	n := copy(p[:min(int64(len(p)), f.have-offset)], f.ring[from:])

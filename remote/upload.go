@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"path"
@@ -36,7 +37,7 @@ type upload struct {
 	least    int64    // bytes the registry wants in each chunk but the last
 	began    bool     // here
 	sole     bool     // nobody else can know of it
-	broken   bool     // a request failed, of which more may have arrived than was told
+	broken   bool     // a request failed that may have arrived all the same
 	ended    bool
 }
 
@@ -328,8 +329,15 @@ func (u *upload) PieceSize() int64 { return u.least }
 // send sends what f has from where the upload is to end, and returns how much of it
 // the registry keeps. What a request that failed did all the same, the registry is
 // asked. That an upload does not go on where it should may be because the transport
-// sent a chunk twice, or because somebody else was first, which is an error.
+// sent a chunk twice, or because somebody else was first, which is an error. Where
+// what the registry lost cannot be sent again, its last answer is the error.
 func (u *upload) send(ctx context.Context, f *feed, end int64) (kept int64, err error) {
+	var answer *Error
+	defer func() {
+		if answer != nil && errors.Is(err, errGone) {
+			err = answer
+		}
+	}()
 	failures := 0
 	for u.size < end {
 		n := min(end-u.size, u.chunk)
@@ -346,9 +354,13 @@ func (u *upload) send(ctx context.Context, f *feed, end int64) (kept int64, err 
 			}
 			cancel()
 		}
-		ours := err == nil || failures > 0 || u.sole || u.broken || !refusedRange(err)
-		u.broken = u.broken || err != nil && !refusedRange(err)
-		if u.size > before && u.size <= before+n && ours {
+		errors.As(err, &answer)
+		u.broken = u.broken || mayHaveArrived(err)
+		ours := err == nil || u.sole || u.broken
+		if u.size > before && !ours {
+			return kept, err
+		}
+		if u.size > before && u.size <= before+n {
 			kept += u.size - before
 			failures = 0
 			if err != nil && ctx.Err() != nil {
@@ -373,6 +385,20 @@ func (u *upload) send(ctx context.Context, f *feed, end int64) (kept int64, err 
 		}
 	}
 	return kept, nil
+}
+
+// mayHaveArrived reports whether some of a request that failed with err may be at the
+// registry: it is not if there was no connection, or if the registry refused it.
+func mayHaveArrived(err error) bool {
+	var answer *Error
+	var dial *net.OpError
+	switch {
+	case err == nil:
+		return false
+	case errors.As(err, &answer):
+		return answer.StatusCode >= 500 || answer.StatusCode == http.StatusRequestTimeout || answer.StatusCode == http.StatusRequestEntityTooLarge
+	}
+	return !errors.As(err, &dial) || dial.Op != "dial"
 }
 
 // refusedRange reports whether the registry says that the upload does not go on

@@ -3,6 +3,7 @@ package remote_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -488,4 +489,99 @@ type after func()
 func (a after) Read([]byte) (int, error) {
 	a()
 	return 0, io.EOF
+}
+
+// What a registry said is the error, not that what it lost cannot be sent again.
+func TestUploadLosesChunks(t *testing.T) {
+	t.Parallel()
+	data, desc := content(t, 40<<20)
+	for name, test := range map[string]struct {
+		keeps int64 // chunks; the rest fails, and what there is is lost
+		send  func(*remote.Repository) error
+	}{
+		"a stream": {2, func(repo *remote.Repository) error {
+			return oras.Push(t.Context(), repo, desc, onlyReader(data))
+		}},
+		"a stream behind another": {1, func(repo *remote.Repository) error {
+			return appendTwice(t, repo, data[:100], onlyReader(data[100:200]))
+		}},
+		"a file behind another": {1, func(repo *remote.Repository) error {
+			return appendTwice(t, repo, data[:100], bytes.NewReader(data[100:200]))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var chunks atomic.Int64
+			err := test.send(open(t, serve(t, before(inMemory(), func(w http.ResponseWriter, r *http.Request) bool {
+				switch {
+				case r.Method == http.MethodPatch && chunks.Add(1) > test.keeps:
+					io.Copy(io.Discard, r.Body)
+					w.WriteHeader(http.StatusInternalServerError)
+				case r.Method == http.MethodGet && isUpload(r.URL):
+					w.WriteHeader(http.StatusNoContent) // and no Range: there is nothing
+				default:
+					return false
+				}
+				return true
+			})), remote.Options{}))
+			var answer *remote.Error
+			if !errors.As(err, &answer) || answer.StatusCode != http.StatusInternalServerError {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+// appendTwice returns what the second of two Appends failed with.
+func appendTwice(t *testing.T, repo *remote.Repository, first []byte, second io.Reader) error {
+	u, err := oras.OpenUpload(t.Context(), repo, "")
+	if err != nil {
+		return err
+	}
+	if _, err := u.Append(t.Context(), 0, bytes.NewReader(first)); err != nil {
+		return fmt.Errorf("first: %s", err)
+	}
+	_, err = u.Append(t.Context(), int64(len(first)), second)
+	return err
+}
+
+// What is in an upload after requests that cannot have arrived is somebody else's.
+func TestUploadOfTwo(t *testing.T) {
+	t.Parallel()
+	data, _ := content(t, 100)
+	for name, refused := range map[string]int{"before the answer": 1, "behind it": 2} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			handler, patches := inMemory(), 0
+			other := open(t, serve(t, handler), remote.Options{})
+			var id string
+			repo := open(t, serve(t, before(handler, func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method != http.MethodPatch {
+					return false
+				}
+				if patches++; patches == refused {
+					u, err := oras.OpenUpload(r.Context(), other, id)
+					if err == nil {
+						_, err = u.Append(r.Context(), 0, bytes.NewReader(data[:50]))
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				}
+				if patches > 1 {
+					return false
+				}
+				w.WriteHeader(http.StatusTooManyRequests)
+				return true
+			})), remote.Options{})
+			u, err := oras.OpenUpload(t.Context(), repo, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			id = u.ID()
+			if n, err := u.Append(t.Context(), 0, bytes.NewReader(data)); n != 0 || err == nil || patches != refused {
+				t.Errorf("%d bytes, %v, after %d requests", n, err, patches)
+			}
+		})
+	}
 }

@@ -27,8 +27,8 @@ func (f *annotationFlags) parseAnnotations() (map[string]map[string]string, erro
 	if f.file != "" {
 		data, err := readFile(f.file, maxAnnotationFile)
 		if err != nil {
-			return nil, hint(fmt.Errorf("invalid annotation json file: failed to load annotations from %q: %w", f.file, err),
-				`Annotation file doesn't match the required format. Please refer to "oras push -h"`)
+			return nil, hint(fmt.Errorf("invalid annotation json file: failed to load annotations from %q: %w", f.file, cause(err)),
+				"Name a JSON file that is there with --annotation-file: a path begins in the working directory")
 		}
 		if err := oras.DecodeJSON(data, &all); err != nil {
 			return nil, hint(fmt.Errorf("invalid annotation json file: failed to load annotations from %q: %w", f.file, err),

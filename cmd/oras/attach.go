@@ -124,6 +124,7 @@ func (c *attachCommand) run(cmd *cobra.Command, con console, raw string, names [
 	}
 	defer files.Close()
 	checkTypes(env, names)
+	checkNames(env, names, annotations)
 	dst, err := c.openExisting(ctx, env)
 	if err != nil {
 		return err

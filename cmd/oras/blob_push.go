@@ -111,7 +111,7 @@ func (c *blobPushCommand) open(ctx context.Context, con console, path string) (i
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, desc, err
+		return nil, desc, withHint(fmt.Errorf("failed to read %s: %w", path, cause(err)), missingFile(err))
 	}
 	if err := c.describe(file, &desc); err != nil {
 		file.Close()
@@ -121,7 +121,7 @@ func (c *blobPushCommand) open(ctx context.Context, con console, path string) (i
 }
 
 // describe completes desc with what file holds, and rewinds it.
-func (c *blobPushCommand) describe(file io.ReadSeeker, desc *oras.Descriptor) error {
+func (c *blobPushCommand) describe(file *os.File, desc *oras.Descriptor) error {
 	algorithm := oras.SHA256
 	if !c.digest.IsZero() {
 		algorithm = c.digest.Algorithm()
@@ -136,7 +136,8 @@ func (c *blobPushCommand) describe(file io.ReadSeeker, desc *oras.Descriptor) er
 		return fmt.Errorf("input size %d does not match the actual content size %d", c.size, n)
 	}
 	if !c.digest.IsZero() && digest != c.digest {
-		return fmt.Errorf("input digest %s does not match the actual content digest %s", c.digest, digest)
+		return hint(fmt.Errorf("%s: input digest %s does not match the actual content digest %s", file.Name(), c.digest, digest),
+			"Push another file, or leave out the digest: it is printed in the end")
 	}
 	desc.Digest, desc.Size = digest.OCI(), n
 	_, err = file.Seek(0, io.SeekStart)

@@ -153,7 +153,9 @@ func (e *environment) transport(f *remoteFlags) (http.RoundTripper, error) {
 		next = &traced{e.trace, next}
 	}
 	return &auth.Retry{Base: next, OnRetry: func(r auth.RetryEvent) {
-		e.warn(retryText(r))
+		if !nobodyListens(r.Err) { // which is rarely about to change, and then the error
+			e.warn(retryText(r))
+		}
 	}}, nil
 }
 
@@ -168,23 +170,41 @@ func retryText(r auth.RetryEvent) string {
 func (f *remoteFlags) tlsConfig() (*tls.Config, error) {
 	config := &tls.Config{InsecureSkipVerify: f.insecure}
 	if f.caFile != "" {
-		data, err := readFile(f.caFile, 16<<20)
-		if err != nil {
-			return nil, err
-		}
 		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(data) {
-			return nil, fmt.Errorf("%s: no certificate in PEM form", f.caFile)
+		data, err := readFile(f.caFile, 16<<20)
+		if err == nil && !config.RootCAs.AppendCertsFromPEM(data) {
+			err = errors.New("no certificate in PEM form")
+		}
+		if err != nil {
+			return nil, hint(fmt.Errorf("--%sca-file %s: %w", f.prefix, f.caFile, cause(err)),
+				"Name a file of certificates, in PEM form: those of the authorities that the registry's certificate may be from")
 		}
 	}
 	if f.certFile != "" {
-		certificate, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
+		certificate, err := f.clientCertificate()
 		if err != nil {
-			return nil, fmt.Errorf("client certificate: %w", err)
+			return nil, hint(err, "Name the certificate's file with --%scert-file and that of its key with --%skey-file, both in PEM form", f.prefix, f.prefix)
 		}
 		config.Certificates = []tls.Certificate{certificate}
 	}
 	return config, nil
+}
+
+// clientCertificate reads what --cert-file and --key-file name.
+func (f *remoteFlags) clientCertificate() (none tls.Certificate, _ error) {
+	cert, err := readFile(f.certFile, maxPEM)
+	if err != nil {
+		return none, fmt.Errorf("--%scert-file %s: %w", f.prefix, f.certFile, cause(err))
+	}
+	key, err := readFile(f.keyFile, maxPEM)
+	if err != nil {
+		return none, fmt.Errorf("--%skey-file %s: %w", f.prefix, f.keyFile, cause(err))
+	}
+	certificate, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return none, fmt.Errorf("--%scert-file %s with --%skey-file %s: %w", f.prefix, f.certFile, f.prefix, f.keyFile, err)
+	}
+	return certificate, nil
 }
 
 // flagCredential returns the login that the flags hold.

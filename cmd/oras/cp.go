@@ -38,6 +38,9 @@ Example - Copy an artifact between registries:
 Example - Copy it with all that refers to it: signatures, SBOMs, and their signatures:
   oras cp -r localhost:5000/net-monitor:v1 localhost:6000/net-monitor-copy:v1
 
+Example - Copy large content; if that is broken off, by the network or a kill, the same command goes on where it stopped:
+  oras cp localhost:5000/large:v1 localhost:6000/large:v1
+
 Example - Copy into and out of an OCI image layout, a directory or (out of) a tar archive:
   oras cp --to-oci-layout localhost:5000/net-monitor:v1 ./downloaded:v1
   oras cp --from-oci-layout ./to-upload:v1 localhost:5000/net-monitor:v1

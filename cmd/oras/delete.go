@@ -59,7 +59,7 @@ func (c *deleteCommand) run(ctx context.Context, con console, parse func() error
 		err = c.delete(ctx, con, store, desc)
 	}
 	if errors.Is(err, oras.ErrNotFound) {
-		return c.missing(con, err)
+		return c.missing(con, c.explain(env, err))
 	}
 	return c.explain(env, err)
 }

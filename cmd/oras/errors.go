@@ -3,8 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
+	"syscall"
 	"unicode"
 
 	"github.com/spf13/cobra"
@@ -52,6 +56,9 @@ func explain(cmd *cobra.Command, err error) string {
 			text = answer.Error()
 		}
 	}
+	if request, host, why := unreachable(err); request != nil {
+		text = strings.Replace(text, request.Error(), host+": "+why, 1)
+	}
 	var known *prefixError
 	if errors.As(err, &known) {
 		prefix = known.prefix
@@ -65,7 +72,7 @@ func explain(cmd *cobra.Command, err error) string {
 		if usage.hint != "" {
 			lines = append(lines, usage.hint)
 		}
-	} else if way := wayOut(err); way != "" {
+	} else if way := wayOut(cmd, err); way != "" {
 		lines = append(lines, way)
 	}
 	var resumed *resumableError
@@ -89,8 +96,100 @@ func refusal(err error) error {
 	return nil
 }
 
+// unreachable returns the request that err is about, whom it was for, and why there was
+// no connection to that, or nil.
+func unreachable(err error) (request *url.Error, host, why string) {
+	var dial *net.OpError
+	var name *net.DNSError
+	if !errors.As(err, &request) {
+		return nil, "", ""
+	}
+	u, e := url.Parse(request.URL)
+	if e != nil {
+		return nil, "", ""
+	}
+	why = strings.TrimPrefix(request.Err.Error(), "http: ")
+	var number syscall.Errno
+	switch {
+	case errors.As(err, &name):
+		why = name.Err
+	case errors.As(err, &dial) && dial.Op == "dial" && errors.As(dial, &number):
+		why = number.Error()
+	case errors.As(err, &dial) && dial.Op == "dial":
+		why = dial.Err.Error()
+	case !strings.HasPrefix(why, "tls: ") && !strings.HasPrefix(why, "x509: ") && !strings.HasPrefix(why, "server gave HTTP response"):
+		return nil, "", ""
+	}
+	return request, u.Host, why
+}
+
+// nobodyListens reports whether err is that of a connection that was refused.
+func nobodyListens(err error) bool {
+	const windows = syscall.Errno(10061) // WSAECONNREFUSED
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, windows)
+}
+
+// sideFlag returns what the flag name is called on cmd, which may have one for each
+// side of a copy.
+func sideFlag(cmd *cobra.Command, name string) string {
+	if cmd != nil && cmd.Flags().Lookup(name) == nil && cmd.Flags().Lookup("from-"+name) != nil {
+		return "--from-" + name + " or --to-" + name
+	}
+	return "--" + name
+}
+
+// What is said of what is not there.
+const (
+	makesLayout = `An OCI image layout is a directory, or a tar archive of one: "oras backup", "oras cp --to-oci-layout" and "oras push --oci-layout" make one`
+	makesBackup = `Name with --input what "oras backup" made, a directory or a tar archive`
+	pathsBegin  = "Name a file or directory that is there: a path begins in the working directory"
+	filesBegin  = "Name a file that is there: a path begins in the working directory"
+)
+
+// missingTag returns the hint for what t does not have.
+func (t *target) missingTag(err error) string {
+	var answer *remote.Error
+	errors.As(err, &answer)
+	plain := ""
+	if t.plainHTTP {
+		plain = " --plain-http"
+	}
+	says := func(words string) bool { return strings.Contains(err.Error(), words) }
+	switch {
+	case says("no manifest for platform"):
+		return "Leave --platform out, or choose one of those that \"oras manifest fetch\" shows"
+	case says("platform"), says("media type"):
+		return "" // there is something
+	case t.isLayout() && len(t.tags) == 0 && !t.digest.IsZero():
+		return ""
+	case t.isLayout():
+		return fmt.Sprintf("Run %q for the tags there are", "oras repo tags --oci-layout "+t.name)
+	case answer == nil || answer.Method != http.MethodGet && answer.Method != http.MethodHead:
+		return ""
+	case strings.Contains(answer.URL, "/blobs/"):
+		return ""
+	case strings.HasSuffix(answer.URL, "/tags/list") || isUnknownName(answer):
+		return fmt.Sprintf("Run %q for the repositories there are", "oras repo ls "+t.ref.Registry+plain)
+	}
+	return fmt.Sprintf("Run %q for the tags there are", "oras repo tags "+t.name+plain)
+}
+
+// isUnknownName reports whether there is no such repository.
+func isUnknownName(answer *remote.Error) bool {
+	return slices.ContainsFunc(answer.Reasons, func(r remote.Reason) bool { return r.Code == "NAME_UNKNOWN" })
+}
+
+// withHint is hint for errors that may have one, which stays; no text is none.
+func withHint(err error, text string) error {
+	var known *usageError
+	if text == "" || errors.As(err, &known) {
+		return err
+	}
+	return hint(err, "%s", text)
+}
+
 // wayOut returns the hint for errors that come from below the commands.
-func wayOut(err error) string {
+func wayOut(cmd *cobra.Command, err error) string {
 	text := err.Error()
 	says := func(words string) bool { return strings.Contains(text, words) }
 	switch {
@@ -106,18 +205,30 @@ func wayOut(err error) string {
 		return "If that host is the registry's own token service, name it in the environment variable ORAS_ALLOW_REALMS"
 	case errors.Is(err, oras.ErrUnauthorized) && refusal(err) != nil:
 		return `The registry did not accept the login: check user name and password, or log in with "oras login"`
+	case answered(err, http.StatusInsufficientStorage):
+		return "The registry has no room left: ask who runs it to make some, then run the same command again"
 	case answeredPlain(err):
-		return "If the registry speaks TLS, use --plain-http=false"
+		return "If the registry speaks TLS, use " + sideFlag(cmd, "plain-http") + "=false"
 	case says("server gave HTTP response to HTTPS client"):
-		return "The registry speaks plain HTTP: use --plain-http if that is what you expect"
+		return "The registry speaks plain HTTP: use " + sideFlag(cmd, "plain-http") + " if that is what you expect"
 	case says("certificate signed by unknown authority"):
-		return "Use --ca-file to name the authority that signed the registry's certificate"
+		return "Use " + sideFlag(cmd, "ca-file") + " to name the authority that signed the registry's certificate"
+	case says("tls: failed to verify certificate"):
+		return "The certificate is not one for this name and time; " + sideFlag(cmd, "insecure") + " goes on all the same, whoever may be answering"
+	case says("unknown command") && !says("Did you mean"):
+		return `Run "oras -h" for what there is`
 	case says("no such host"):
 		return "There is no host of that name: check the registry's name"
 	case says("connection refused"), says("actively refused"):
 		return "Nothing listens there: check the registry's name and port, and that it is running"
 	}
 	return ""
+}
+
+// answered reports whether err is an answer of the registry with the status.
+func answered(err error, status int) bool {
+	var answer *remote.Error
+	return errors.As(err, &answer) && answer.StatusCode == status
 }
 
 // answeredPlain reports whether a registry that was spoken to without TLS does not

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/pflag"
 
 	"github.com/c73062ad/oras"
@@ -103,6 +104,19 @@ func checkTypes(env *environment, files []string) {
 	}
 }
 
+// checkNames warns of files whose names lead out of the directory that they are pulled
+// into, which pulling refuses.
+func checkNames(env *environment, files []string, annotations map[string]map[string]string) {
+	for _, ref := range files {
+		path, _, err := parseFile(ref, "")
+		name := nameOf(path)
+		titled := annotations[path][ocispec.AnnotationTitle] + annotations[name][ocispec.AnnotationTitle]
+		if err == nil && titled == "" && (name == ".." || strings.HasPrefix(name, "../")) {
+			env.warn(fmt.Sprintf("%s: this is its name, too, which \"oras pull\" refuses without --allow-path-traversal: to give it another, push from the directory it is in", path))
+		}
+	}
+}
+
 // openFiles opens the store of the files to push. What is made has the time of
 // SOURCE_DATE_EPOCH, which is returned.
 func (f *packFlags) openFiles() (*file.Store, time.Time, error) {
@@ -135,6 +149,11 @@ func addConfig(ctx context.Context, s *file.Store, ref string, annotations map[s
 	path, mediaType, err := parseFile(ref, oras.MediaTypeUnknownConfig)
 	if err != nil {
 		return nil, err
+	}
+	if absolute, err := filepath.Abs(path); err == nil {
+		if _, err := os.Stat(absolute); err != nil {
+			return nil, withHint(fmt.Errorf("--config %s: %w", absolute, cause(err)), missingFile(err))
+		}
 	}
 	desc, err := s.Add(ctx, path, path, mediaType)
 	if err != nil {

@@ -17,12 +17,18 @@ import (
 // A flag group is a struct with a method register. Commands have those they need
 // as fields.
 
-// badValue returns err, of a flag's value, without the names of functions that
-// parse numbers.
+// badValue returns err, of a flag's value, without the names of functions and packages
+// that parse numbers and times.
 func badValue(err error) error {
 	var flag *pflag.InvalidValueError
 	var number *strconv.NumError
-	if !errors.As(err, &flag) || !errors.As(err, &number) {
+	if !errors.As(err, &flag) {
+		return err
+	}
+	if text := flag.Unwrap().Error(); strings.HasPrefix(text, "time: ") {
+		return errors.New(strings.Replace(err.Error(), text, "not a time, such as 90s, 5m or 24h", 1))
+	}
+	if !errors.As(err, &number) {
 		return err
 	}
 	reason := "not a whole number"

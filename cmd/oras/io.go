@@ -75,12 +75,21 @@ func waitFor[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	}
 }
 
+// missingFile returns the hint for a file that cannot be read, if that is since it is
+// not there.
+func missingFile(err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return filesBegin
+	}
+	return ""
+}
+
 // readInput reads the file path, or standard input for "-".
 func readInput(ctx context.Context, con console, path string, limit int64) ([]byte, error) {
 	if path != "-" {
 		data, err := readFile(path, limit)
 		if err != nil {
-			return nil, fmt.Errorf("failed to read %s: %w", path, err)
+			return nil, withHint(fmt.Errorf("failed to read %s: %w", path, cause(err)), missingFile(err))
 		}
 		return data, nil
 	}

@@ -72,6 +72,13 @@ var faults = map[string]fault{
 		}
 		return answer(req, http.StatusForbidden, `{"errors":[{"code":"DENIED","message":"the registry is being looked after\u001b[2J"}]}`), nil
 	},
+	// There is no room for more.
+	"full": func(req *http.Request) (*http.Response, error) {
+		if req.Method == http.MethodGet || req.Method == http.MethodHead {
+			return pass(req)
+		}
+		return answer(req, http.StatusInsufficientStorage, `{"errors":[{"code":"UNKNOWN","message":"the registry's storage is full"}]}`), nil
+	},
 }
 
 func answer(req *http.Request, status int, body string) *http.Response {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -48,6 +49,9 @@ Example - Pull the files of an artifact into the working directory:
 Example - Pull into another directory, and leave files alone that are there:
   oras pull --output downloads --keep-old-files localhost:5000/hello:v1
 
+Example - Pull large files; if that is broken off, by the network or a kill, the same command goes on where it stopped:
+  oras pull localhost:5000/large:v1
+
 Example - Pull the files of the subject, too, and of its subject:
   oras pull --include-subject localhost:5000/hello:v1
 
@@ -64,7 +68,7 @@ Example - Pull and print what was written where as JSON, or a part of it:
 Example - Pull and print what happens, and in the end the result, as lines of JSON:
   oras pull localhost:5000/hello:v1 --format ndjson
 
-Example - Pull 2 MiB a second at most, over one connection; if that is broken off, the same command goes on:
+Example - Pull 2 MiB a second at most, over one connection:
   oras pull --limit-rate 2M --connections 1 localhost:5000/hello:v1
 
 Example - Pull from an OCI image layout, a directory or a tar archive:
@@ -136,8 +140,14 @@ func (c *pullCommand) checkOutput() error {
 // explain makes an error of the copy say what the store alone cannot.
 func (c *pullCommand) explain(env *environment, err error) error {
 	var side *oras.CopyError
-	if errors.As(err, &side) && side.AtTarget {
-		return err // of the files
+	if errors.As(err, &side) && side.AtTarget { // of the files
+		switch {
+		case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+			return withHint(err, "Make room there and run the same command again, or name another directory with --output")
+		case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+			return withHint(err, "Name a directory that you can write to with --output")
+		}
+		return err
 	}
 	return c.target.explain(env, err)
 }

@@ -48,6 +48,9 @@ Example - Push a directory; it is packed, and unpacked by "oras pull":
 Example - Push under several tags:
   oras push localhost:5000/hello:v1,stable,latest hi.txt
 
+Example - Push a large file; if that is broken off, by the network or a kill, the same command goes on where it stopped:
+  oras push localhost:5000/hello:v1 large.bin
+
 Example - Push with annotations of the manifest, or of each part from a file:
   oras push --annotation "key=value" localhost:5000/hello:v1 hi.txt
   oras push --annotation-file annotation.json localhost:5000/hello:v1 hi.txt
@@ -70,7 +73,7 @@ Example - Push a directory compressed as little as possible, or not, or with wha
   oras push --compression none localhost:5000/hello:v1 ./docs
   oras push --compression zstd localhost:5000/hello:v1 ./docs
 
-Example - Push 2 MiB a second at most; if that is broken off, the same command goes on:
+Example - Push 2 MiB a second at most:
   oras push --limit-rate 2M localhost:5000/hello:v1 large.bin
 
 Example - Push into the OCI image layout directory "layout-dir":
@@ -173,6 +176,7 @@ func (c *pushCommand) run(cmd *cobra.Command, con console, raw string) error {
 	}
 	defer files.Close()
 	checkTypes(env, c.files)
+	checkNames(env, c.files, annotations)
 	out := newTextOutput(con, &c.formatFlags, &c.commonFlags, pushVerbs)
 	opts := &oras.PackOptions{
 		ArtifactType:      c.artifactType,

@@ -147,7 +147,7 @@ func (c *restoreCommand) openInput(ctx context.Context, con console) (*layout.St
 	}
 	info, err := os.Stat(c.input)
 	if err != nil {
-		return nil, fmt.Errorf("failed to access input path %q: %w", c.input, err)
+		return nil, hint(fmt.Errorf("failed to access input path %q: %w", c.input, err), makesBackup)
 	}
 	src, err := openLayout(ctx, c.input, layout.OpenReadOnly)
 	switch {
@@ -157,11 +157,11 @@ func (c *restoreCommand) openInput(ctx context.Context, con console) (*layout.St
 	case info.IsDir() && errors.Is(err, fs.ErrNotExist): // there is no layout in it
 		return nil, noTags("OCI layout", c.input, "oras repo tags --oci-layout")
 	case info.IsDir():
-		return nil, fmt.Errorf("failed to prepare OCI store from directory: %w", err)
+		return nil, hint(fmt.Errorf("failed to prepare OCI store from directory: %w", err), makesBackup)
 	case !isTar(c.input) && (errors.Is(err, oras.ErrInvalid) || errors.Is(err, fs.ErrNotExist)):
 		return nil, hint(fmt.Errorf("input path %q is not a tar archive", c.input), "%v", err)
 	default:
-		return nil, fmt.Errorf("failed to prepare OCI store from tar archive: %w", err)
+		return nil, hint(fmt.Errorf("failed to prepare OCI store from tar archive: %w", err), makesBackup)
 	}
 	return src, err
 }
@@ -172,6 +172,9 @@ func (c *restoreCommand) findTagged(ctx context.Context, src *layout.Store) ([]t
 	tagged, err := findTagged(ctx, src, c.tags, concurrency(c.concurrency))
 	if err == nil && len(tagged) == 0 {
 		err = noTags("OCI layout", c.input, "oras repo tags --oci-layout")
+	}
+	if errors.Is(err, oras.ErrNotFound) {
+		return nil, hint(err, "Run %q for the tags there are", "oras repo tags --oci-layout "+c.input)
 	}
 	if err != nil {
 		return nil, err

@@ -76,10 +76,13 @@ func parent(use, short string, commands ...*cobra.Command) *cobra.Command {
 // runParent prints the help of a command that only has sub-commands.
 func runParent(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return &usageError{
-			err:  fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()),
-			hint: fmt.Sprintf("Run %q for what there is", cmd.CommandPath()+" -h"),
+		cmd.SuggestionsMinimumDistance = 1
+		near := ""
+		for _, name := range cmd.SuggestionsFor(args[0]) {
+			near += fmt.Sprintf("Did you mean %q? ", cmd.CommandPath()+" "+name)
 		}
+		return hint(fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()),
+			"%sRun %q for what there is", near, cmd.CommandPath()+" -h")
 	}
 	return cmd.Help()
 }

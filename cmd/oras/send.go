@@ -53,6 +53,9 @@ func (f *packFlags) parseFiles(files []string, annotations map[string]map[string
 		}
 		switch {
 		case err != nil:
+			if errors.Is(err, fs.ErrNotExist) {
+				err = withHint(err, pathsBegin)
+			}
 			return nil, err
 		case seen[a.name]:
 			return nil, fmt.Errorf("%s: %w: duplicate name", a.name, oras.ErrInvalid)

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -48,7 +50,8 @@ Example - Serve on this machine only, keeping the data in "./oras-data":
 Example - Serve on any free port; the line printed says which:
   oras serve --addr 127.0.0.1:0 --data /srv/registry
 
-Example - Serve a network, with TLS, to the users in a file made by "htpasswd -B":
+Example - Serve a network, with TLS, to the users in a file that has alice in it:
+  oras serve htpasswd alice > users
   oras serve --addr :443 --tls-cert cert.pem --tls-key key.pem --htpasswd users
 
 Example - Let everybody read and users write, behind a proxy that has TLS, as a file says:
@@ -71,7 +74,7 @@ Example - Let everybody read and users write, behind a proxy that has TLS, as a 
 	c.limits.register(fs)
 	c.logs.register(fs)
 	c.collect.register(fs)
-	cmd.AddCommand(newServeGCCommand(con), newServeCheckCommand(con))
+	cmd.AddCommand(newServeGCCommand(con), newServeCheckCommand(con), newServeHtpasswdCommand(con))
 	return cmd
 }
 
@@ -100,6 +103,10 @@ func (c *serveCommand) run(ctx context.Context, con console) error {
 	defer l.close()
 	data, err := bucket.OpenDir(c.data)
 	if err != nil {
+		var number syscall.Errno
+		if errors.As(err, &number) { // what was being done means nothing to the user
+			err = fmt.Errorf("data folder %s: %w", c.data, number)
+		}
 		return hint(err, "Name a directory that can be written with --data")
 	}
 	defer data.Close()

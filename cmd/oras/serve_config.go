@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -23,7 +24,7 @@ func setFromFile(cmd *cobra.Command, path string) error {
 	}
 	data, err := readFile(path, maxConfig)
 	if err != nil {
-		return hint(err, "Name a file with --config, or leave that out")
+		return hint(fmt.Errorf("--config %s: %w", path, cause(err)), "Name a file that is there, or leave --config out")
 	}
 	entries, err := parseConfig(data)
 	if err != nil {
@@ -47,7 +48,8 @@ func setFromFile(cmd *cobra.Command, path string) error {
 		}
 		for _, value := range e.values {
 			if err := fs.Set(f.Name, value.text); err != nil {
-				return fmt.Errorf("%s: line %d: %w", path, value.line, badValue(err))
+				text := strings.Replace(badValue(err).Error(), fmt.Sprintf("%q flag", "--"+e.key), fmt.Sprintf("%q", e.key), 1)
+				return hint(fmt.Errorf("%s: line %d: %s", path, value.line, text), "Run %q for what the key %q takes", cmd.CommandPath()+" -h", e.key)
 			}
 		}
 	}

@@ -65,7 +65,7 @@ func (f *accessFlags) options() (*server.Options, error) {
 	}
 	users, err := server.Htpasswd(f.htpasswd)
 	if err != nil {
-		return nil, hint(err, "--htpasswd is a file with a line user:hash for each user, as \"htpasswd -B -c FILE USER\" makes it")
+		return nil, hint(err, "--htpasswd is a file with a line user:hash for each user, as \"oras serve htpasswd USER\" prints it")
 	}
 	f.users, opts.Authorize = users, users
 	if f.anonymousPull {

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
+	"syscall"
 	"time"
 
 	"github.com/c73062ad/oras/server"
@@ -30,15 +32,24 @@ func (f *listenFlags) open(c *certificates, logger *slog.Logger) (*listening, er
 	l := &listening{flags: f, log: logger, certificates: c}
 	var err error
 	if l.listener, err = net.Listen("tcp", f.addr); err != nil {
-		return nil, hint(err, "Choose another with --addr: an address of this machine and a free port, such as 127.0.0.1:0 for any that is free")
+		return nil, hint(cannotListen("addr", f.addr, err), "Choose another with --addr: an address of this machine and a free port, such as 127.0.0.1:0 for any that is free")
 	}
 	if f.metricsAddr == "" {
 		return l, nil
 	}
 	if l.metricsListener, err = net.Listen("tcp", f.metricsAddr); err != nil {
-		return nil, errors.Join(hint(err, "Choose another with --metrics-addr"), l.listener.Close())
+		return nil, errors.Join(hint(cannotListen("metrics-addr", f.metricsAddr, err), "Choose another with --metrics-addr"), l.listener.Close())
 	}
 	return l, nil
+}
+
+// cannotListen returns err, of an address that a flag says, without how it came to be.
+func cannotListen(flag, addr string, err error) error {
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		err = number
+	}
+	return fmt.Errorf("--%s %s: %w", flag, addr, err)
 }
 
 // handle says what is served.

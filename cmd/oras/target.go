@@ -189,9 +189,13 @@ func (t *target) openRead(ctx context.Context, env *environment) (store, error) 
 		return env.repository(ctx, &t.remoteFlags, t.ref)
 	}
 	if _, err := os.Stat(t.name); err != nil {
-		return nil, fmt.Errorf("failed to access OCI image layout: %w", err)
+		return nil, hint(fmt.Errorf("failed to access OCI image layout: %s: %w", t.name, cause(err)), makesLayout)
 	}
-	return openLayout(ctx, t.name, layout.OpenReadOnly)
+	s, err := openLayout(ctx, t.name, layout.OpenReadOnly)
+	if err != nil {
+		return nil, withHint(err, makesLayout)
+	}
+	return s, nil
 }
 
 // openWrite opens the target for writing: a layout comes to be if need be.
@@ -218,13 +222,16 @@ func (t *target) openExisting(ctx context.Context, env *environment) (store, err
 
 // explain makes errors of work on the target say what the store, which knows only
 // its own part, cannot: which layout something is not in, where a login was looked
-// for.
+// for, and what there is instead.
 func (t *target) explain(env *environment, err error) error {
 	if !t.isLayout() {
-		return env.explain(&t.remoteFlags, t.ref.Registry, err)
+		err = env.explain(&t.remoteFlags, t.ref.Registry, err)
 	}
-	if errors.Is(err, oras.ErrNotFound) {
-		return fmt.Errorf("%s: %w", t.name, err)
+	if !errors.Is(err, oras.ErrNotFound) {
+		return err
 	}
-	return err
+	if t.isLayout() {
+		err = fmt.Errorf("%s: %w", t.name, err)
+	}
+	return withHint(err, t.missingTag(err))
 }
