@@ -130,51 +130,54 @@ func (c *journaledCopy) wantDone(t testing.TB) {
 func TestCopyJournal(t *testing.T) {
 	const size = 4*piece + 17
 	for seed := range uint64(30) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		c := newJournaledCopy(t, size)
-		copies, read, moved := 0, 0, int64(0)
-		for broken := true; broken; copies++ {
-			broken = copies < 3 && r.IntN(5) > 0
-			ctx, cancel := context.WithCancelCause(t.Context())
-			c.left, c.dst.append = -1, nil
-			end := int64(r.IntN(size))
-			switch cause := r.IntN(3); {
-			case !broken:
-			case cause == 0: // at the source
-				c.left = int(end)
-			default: // on the way, or by the user
-				c.dst.append = func(u oras.Upload, ctx context.Context, offset int64, content io.Reader) (int64, error) {
-					n, err := u.Append(ctx, offset, io.LimitReader(content, max(0, end-offset)))
-					if cause == 1 {
-						cancel(errBroken)
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel() // most of the time goes into waiting for the disk
+			r := rand.New(rand.NewPCG(seed, 1))
+			c := newJournaledCopy(t, size)
+			copies, read, moved := 0, 0, int64(0)
+			for broken := true; broken; copies++ {
+				broken = copies < 3 && r.IntN(5) > 0
+				ctx, cancel := context.WithCancelCause(t.Context())
+				c.left, c.dst.append = -1, nil
+				end := int64(r.IntN(size))
+				switch cause := r.IntN(3); {
+				case !broken:
+				case cause == 0: // at the source
+					c.left = int(end)
+				default: // on the way, or by the user
+					c.dst.append = func(u oras.Upload, ctx context.Context, offset int64, content io.Reader) (int64, error) {
+						n, err := u.Append(ctx, offset, io.LimitReader(content, max(0, end-offset)))
+						if cause == 1 {
+							cancel(errBroken)
+						}
+						return n, errors.Join(err, errBroken)
 					}
-					return n, errors.Join(err, errBroken)
 				}
-			}
-			err := c.copy(ctx, oras.CopyOptions{})
-			if broken != errors.Is(err, errBroken) && (err != nil || !broken) {
-				t.Fatalf("%d: copy %d: %v", seed, copies, err)
-			}
-			var side *oras.CopyError
-			if c.left >= 0 && errors.As(err, &side) && side.AtTarget {
-				t.Errorf("%d: the error is told of the target: %v", seed, err)
-			}
-			broken = err != nil
-			read += c.read
-			for there, n := range c.moved {
-				if !broken {
-					moved += there + n
+				err := c.copy(ctx, oras.CopyOptions{})
+				if broken != errors.Is(err, errBroken) && (err != nil || !broken) {
+					t.Fatalf("copy %d: %v", copies, err)
 				}
+				var side *oras.CopyError
+				if c.left >= 0 && errors.As(err, &side) && side.AtTarget {
+					t.Errorf("the error is told of the target: %v", err)
+				}
+				broken = err != nil
+				read += c.read
+				for there, n := range c.moved {
+					if !broken {
+						moved += there + n
+					}
+				}
+				cancel(nil)
 			}
-			cancel(nil)
-		}
-		c.wantDone(t)
-		if c.dst.arrived != size || read > size+copies*64<<10 || moved != size {
-			t.Errorf("%d: in %d copies %d bytes arrived of %d that were read, of %d; the last tells of %d", seed, copies, c.dst.arrived, read, size, moved)
-		}
-		if len(c.dst.begun) != 1 {
-			t.Errorf("%d: %d uploads", seed, len(c.dst.begun))
-		}
+			c.wantDone(t)
+			if c.dst.arrived != size || read > size+copies*64<<10 || moved != size {
+				t.Errorf("in %d copies %d bytes arrived of %d that were read, of %d; the last tells of %d", copies, c.dst.arrived, read, size, moved)
+			}
+			if len(c.dst.begun) != 1 {
+				t.Errorf("%d uploads", len(c.dst.begun))
+			}
+		})
 	}
 }
 

@@ -292,30 +292,45 @@ func (d *diary) note(line string) {
 
 // TestKill kills processes that push, tag, attach, untag, delete and collect
 // garbage, with no warning and at any instant. What they had said to be done is
-// done, nothing there is half done, and a check finds nothing wrong.
+// done, nothing there is half done, and a check finds nothing wrong. Every hundred
+// have a folder of their own, or else the later ones did little but read what the
+// earlier left.
 func TestKill(t *testing.T) {
 	n := *kills
 	if testing.Short() {
 		n = min(n, 30)
 	}
-	path := t.TempDir()
+	var sum crashes
+	for sum.killed < n {
+		killIn(t, t.TempDir(), min(n-sum.killed, 100), &sum)
+	}
+	t.Logf("%d processes were killed; %d tags, %d collections", sum.killed, sum.tags, sum.collections)
+	if sum.tags == 0 {
+		t.Error("no process had done anything when it was killed")
+	}
+}
+
+// crashes are what was killed, and what it had done.
+type crashes struct{ rounds, killed, tags, collections int }
+
+// killIn kills n processes that work in one folder.
+func killIn(t *testing.T, path string, n int, sum *crashes) {
 	var diaries []*diary
-	done, killed, collections := 0, 0, 0
-	for round := 0; killed < n; round++ {
-		d, collected := writeAndKill(t, path, fmt.Sprintf("round/%d", round%crashRepos), round)
-		killed += 2
+	for end := sum.killed + n; sum.killed < end; sum.rounds++ {
+		d, collected := writeAndKill(t, path, fmt.Sprintf("round/%d", sum.rounds%crashRepos), sum.rounds)
+		sum.killed += 2
 		if d.collected {
-			killed++
+			sum.killed++
 		}
-		collections += collected
-		done += len(d.tagged)
+		sum.collections += collected
+		sum.tags += len(d.tagged)
 		diaries = append(diaries, d)
 		verifyDiary(t, path, d)
-		if every := max(40, n/20); round%every == every-1 {
+		if len(diaries)%20 == 0 {
 			checkFolder(t, path)
 		}
 		if t.Failed() {
-			t.Fatalf("round %d", round)
+			t.Fatalf("round %d", sum.rounds)
 		}
 	}
 	for _, d := range diaries {
@@ -323,10 +338,6 @@ func TestKill(t *testing.T) {
 		verifyDiary(t, path, d)
 	}
 	checkFolder(t, path)
-	t.Logf("%d processes were killed; %d tags, %d collections", killed, done, collections)
-	if done == 0 {
-		t.Error("no process had done anything when it was killed")
-	}
 }
 
 func checkFolder(t *testing.T, path string) {

@@ -17,13 +17,24 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		s := <-signals
+		signal.Stop(signals) // a second signal ends the process at once
+		cancel(signalled{s})
+	}()
 	con, restore := onTerminal(console{os.Stdin, os.Stdout, os.Stderr})
 	status := run(ctx, os.Args[1:], con)
 	restore()
 	os.Exit(status)
 }
+
+// signalled is why a command's context ends at a signal.
+type signalled struct{ os.Signal }
+
+func (s signalled) Error() string { return s.String() + " signal received" }
 
 // A console is what a command reads and writes: results go to out, everything
 // else to err.

@@ -31,13 +31,13 @@ type registryProcess struct {
 	stderr bytes.Buffer // to be read when it has ended
 }
 
-func startRegistry(t *testing.T, data string) *registryProcess {
+func startRegistry(t *testing.T, data string, flags ...string) *registryProcess {
 	t.Helper()
 	path, err := exec.LookPath("oras") // this test's own, see TestMain
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &registryProcess{cmd: exec.Command(path, "serve", "--addr", "127.0.0.1:0", "--data", data)}
+	p := &registryProcess{cmd: exec.Command(path, append([]string{"serve", "--addr", "127.0.0.1:0", "--data", data}, flags...)...)}
 	p.cmd.Stderr = &p.stderr
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -94,58 +94,128 @@ func (p *registryProcess) refused(t *testing.T) {
 	t.Fatal("it goes on listening")
 }
 
-// TestServeStops: told to stop, the registry takes no more connections, lets the
+// TestServeStops: told to terminate, the registry takes no more connections, lets the
 // upload and the download under way end, and ends with status 0.
 func TestServeStops(t *testing.T) {
 	const half = 16 << 20 // more than the connection's buffers hold
 	content := make([]byte, 2*half)
 	rand.Read(content)
-	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
-		t.Run(signal.String(), func(t *testing.T) {
-			data := t.TempDir()
-			p := startRegistry(t, data)
-			ctx := t.Context()
-			old, err := oras.PushBytes(ctx, p.repository(t, "r"), oras.MediaTypeBlob, content)
-			if err != nil {
-				t.Fatal(err)
-			}
-			download, err := p.repository(t, "r").Fetch(ctx, old)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer download.Close()
+	data := t.TempDir()
+	p := startRegistry(t, data)
+	ctx := t.Context()
+	old, err := oras.PushBytes(ctx, p.repository(t, "r"), oras.MediaTypeBlob, content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	download, err := p.repository(t, "r").Fetch(ctx, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer download.Close()
 
-			more := bytes.Clone(content)
-			more[0]++
-			desc := oras.DescriptorOf(oras.MediaTypeBlob, more)
-			body, upload := io.Pipe()
-			answer := putBlob(t, p.host, desc, body)
-			if _, err := upload.Write(more[:half]); err != nil {
-				t.Fatal(err)
-			}
-			if err := p.cmd.Process.Signal(signal); err != nil {
-				t.Fatal(err)
-			}
-			p.refused(t)
-			if _, err := upload.Write(more[half:]); err != nil {
-				t.Fatal(err)
-			}
-			upload.Close()
-			if err := <-answer; err != nil {
-				t.Errorf("the upload: %v", err)
-			}
-			if got, err := io.ReadAll(download); err != nil || !bytes.Equal(got, content) {
-				t.Errorf("the download: %d of %d bytes, %v", len(got), len(content), err)
-			}
-			if err := p.wait(t); err != nil {
-				t.Errorf("it ended with %v: %s", err, &p.stderr)
-			}
+	more := bytes.Clone(content)
+	more[0]++
+	desc := oras.DescriptorOf(oras.MediaTypeBlob, more)
+	body, upload := io.Pipe()
+	answer := putBlob(t, p.host, desc, body)
+	if _, err := upload.Write(more[:half]); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.refused(t)
+	if _, err := upload.Write(more[half:]); err != nil {
+		t.Fatal(err)
+	}
+	upload.Close()
+	if err := <-answer; err != nil {
+		t.Errorf("the upload: %v", err)
+	}
+	if got, err := io.ReadAll(download); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("the download: %d of %d bytes, %v", len(got), len(content), err)
+	}
+	if err := p.wait(t); err != nil {
+		t.Errorf("it ended with %v: %s", err, &p.stderr)
+	}
 
-			p = startRegistry(t, data)
-			if ok, err := p.repository(t, "r").Exists(ctx, desc); err != nil || !ok {
-				t.Errorf("after the restart: %v, %v", ok, err)
-			}
-		})
+	p = startRegistry(t, data)
+	if ok, err := p.repository(t, "r").Exists(ctx, desc); err != nil || !ok {
+		t.Errorf("after the restart: %v, %v", ok, err)
+	}
+}
+
+// TestServeInterrupted: interrupted, the registry ends though an upload and a download
+// stand still that it would wait for for ever, with status 0, and leaves nothing that
+// is not whole, and no lock. The upload goes on afterwards.
+func TestServeInterrupted(t *testing.T) {
+	const half = 16 << 20 // more than the connection's buffers hold
+	content := make([]byte, 2*half)
+	rand.Read(content)
+	data := t.TempDir()
+	p := startRegistry(t, data, "--drain-delay", "1h", "--drain-timeout", "0", "--idle-timeout", "1h")
+	ctx := t.Context()
+	old, err := oras.PushBytes(ctx, p.repository(t, "r"), oras.MediaTypeBlob, content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	download, err := p.repository(t, "r").Fetch(ctx, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer download.Close()
+
+	more := bytes.Clone(content)
+	more[0]++
+	begun, err := oras.BeginUpload(ctx, p.repository(t, "r"), oras.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, upload := io.Pipe()
+	appended := make(chan error, 1)
+	go func() {
+		_, err := begun.Append(ctx, 0, io.NopCloser(body))
+		appended <- err
+	}()
+	if _, err := upload.Write(more[:half]); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- p.wait(t) }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("it ended with %v: %s", err, &p.stderr)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it waits for transfers")
+	}
+	upload.CloseWithError(io.ErrUnexpectedEOF)
+	if err := <-appended; err == nil {
+		t.Error("half an upload ended well")
+	}
+
+	if out, err := exec.Command(p.cmd.Path, "serve", "check", "--data", data).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	id := begun.ID()
+	begun.Close() // of a registry that is gone
+	r := startRegistry(t, data).repository(t, "r")
+	again, err := oras.OpenUpload(ctx, r, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Size() == 0 || again.Size() > half {
+		t.Errorf("of the upload %d bytes are there", again.Size())
+	}
+	if _, err := again.Append(ctx, again.Size(), bytes.NewReader(more[again.Size():])); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Commit(ctx, oras.SHA256.Digest(more)); err != nil {
+		t.Error(err)
 	}
 }
 

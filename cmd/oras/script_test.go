@@ -39,6 +39,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			env.Setenv("GORACE", os.Getenv("GORACE")) // the program is the test's, with its race detector
 			env.Setenv("DOCKER_CONFIG", filepath.Join(env.WorkDir, "home", ".docker"))
 			return errors.Join(writeCertificate(env.WorkDir), writeFiles(env.WorkDir),
 				os.MkdirAll(filepath.Join(env.WorkDir, "home"), 0o755))

@@ -37,9 +37,9 @@ reach needs --htpasswd, or --tls-client-ca, to say who may do what.
 
 Once it can be reached, one line on standard output says where; all else goes to
 standard error: a record of each request, and what goes wrong. /healthz, /readyz and
-/metrics are served beside the registry. Interrupted, or told to terminate, it lets
-transfers under way end; a second signal ends it at once. docs/registry.md says how to
-run it for others.
+/metrics are served beside the registry. Interrupted, it ends within a second; told to
+terminate, it lets transfers under way end first, and a second signal ends it at once.
+Uploads that are cut off can go on. docs/registry.md says how to run it for others.
 
 All flags can also be set in the file --config, in YAML, where their names are the keys.
 The command line counts more than the environment, and that more than the file.

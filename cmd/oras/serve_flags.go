@@ -170,7 +170,7 @@ func (f *listenFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.metricsAddr, "metrics-addr", "", "`host:port` to serve /metrics on, with /healthz and /readyz, by HTTP and to everybody, instead of beside the registry to its users")
 	fs.DurationVar(&f.headerTimeout, "header-timeout", 10*time.Second, "`time` within which a request's header must come")
 	fs.DurationVar(&f.idleTimeout, "idle-timeout", time.Minute, "`time` that a transfer may stand still; how long one takes that moves has no limit")
-	fs.DurationVar(&f.drainDelay, "drain-delay", 0, "`time` to go on for when told to end, with /readyz saying so, before new connections are refused")
+	fs.DurationVar(&f.drainDelay, "drain-delay", 0, "`time` to go on for when told to terminate, with /readyz saying so, before new connections are refused")
 	fs.DurationVar(&f.drainTimeout, "drain-timeout", 5*time.Minute, "`time` that transfers under way may then take until they are cut off; 0 is no limit")
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"syscall"
 	"time"
 
@@ -81,7 +82,12 @@ func (l *listening) url() *url.URL {
 	return u
 }
 
-// serve serves until ctx is done, and then lets requests under way end.
+// atInterrupt is how long requests under way have to end when somebody at a terminal
+// interrupts the registry, who waits for it.
+const atInterrupt = 300 * time.Millisecond
+
+// serve serves until ctx is done, and then lets requests under way end: for as long as
+// the flags say, or, where it was interrupted, for a moment.
 func (l *listening) serve(ctx context.Context, ready *readiness) error {
 	failed := make(chan error, 2)
 	go func() {
@@ -103,6 +109,9 @@ func (l *listening) serve(ctx context.Context, ready *readiness) error {
 	}
 	ready.drain()
 	l.tell("STOPPING=1")
+	if context.Cause(ctx) == (signalled{os.Interrupt}) {
+		return l.drain(context.WithoutCancel(ctx), atInterrupt)
+	}
 	if l.flags.drainDelay > 0 {
 		select {
 		case err := <-failed:
@@ -110,25 +119,25 @@ func (l *listening) serve(ctx context.Context, ready *readiness) error {
 		case <-time.After(l.flags.drainDelay):
 		}
 	}
-	return l.drain(context.WithoutCancel(ctx))
+	return l.drain(context.WithoutCancel(ctx), l.flags.drainTimeout)
 }
 
 // drain takes no more connections and lets requests under way end, for as long as
-// the flags say. A transfer that stands still is cut off by the server; who cannot
-// wait sends a second signal.
-func (l *listening) drain(ctx context.Context) error {
+// limit unless that is 0. A transfer that stands still is cut off by the server; who
+// cannot wait sends a second signal.
+func (l *listening) drain(ctx context.Context, limit time.Duration) error {
 	note := time.AfterFunc(time.Second, func() {
 		l.log.Info("waiting for transfers under way; a second signal cuts them off")
 	})
 	defer note.Stop()
-	if l.flags.drainTimeout > 0 {
-		bounded, cancel := context.WithTimeout(ctx, l.flags.drainTimeout)
+	if limit > 0 {
+		bounded, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		ctx = bounded
 	}
 	err := l.server.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		l.log.Warn("transfers under way are cut off", "after", l.flags.drainTimeout.String())
+		l.log.Warn("transfers under way are cut off", "after", limit.String())
 		err = l.server.Close()
 	}
 	return err

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -186,7 +187,7 @@ func release(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// terminate NAME: tells the registry to end, and does not wait.
+// terminate NAME: tells the registry to terminate, and does not wait.
 func terminate(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: terminate NAME")
@@ -195,7 +196,7 @@ func terminate(ts *testscript.TestScript, neg bool, args []string) {
 	if !ok {
 		ts.Fatalf("no registry %s", args[0])
 	}
-	ts.Check(value.(process).cmd.Process.Signal(os.Interrupt))
+	ts.Check(value.(process).cmd.Process.Signal(syscall.SIGTERM))
 }
 
 // ended NAME: waits until the registry has ended, with status 0.
