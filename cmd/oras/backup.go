@@ -34,7 +34,8 @@ type backupCommand struct {
 	includeReferrers bool
 	concurrency      int
 
-	arrived bool // some content is where it is kept
+	arrived bool        // some content is where it is kept
+	out     *textOutput // of the tag that was copied last, or nil
 }
 
 func newBackupCommand(con console) *cobra.Command {
@@ -183,7 +184,7 @@ func (c *backupCommand) toDirectory(ctx context.Context, con console, src store,
 		return nil, err
 	}
 	done, err := c.pull(ctx, con, src, dst, tagged)
-	return done, resumableCopy(err, hasParts(c.output), c.arrived)
+	return done, resumableCopy(err, c.hasPart(c.output), c.arrived)
 }
 
 // toTar backs up into a layout of its own beside the output file, of which then
@@ -205,7 +206,7 @@ func (c *backupCommand) toTar(ctx context.Context, con console, src store, tagge
 	}
 	defer dst.Close() // before its directory is removed
 	if done, err = c.pull(ctx, con, src, dst, tagged); err != nil {
-		inContent = hasParts(dir)
+		inContent = c.hasPart(dir)
 		return nil, err
 	}
 	fmt.Fprintln(con.out, "Exporting to", c.output)
@@ -322,11 +323,15 @@ func removeOldWork(parent string) {
 	}
 }
 
+// hasPart reports whether the layout in dir has a part of what was to be copied last.
+func (c *backupCommand) hasPart(dir string) bool { return c.out != nil && c.out.hasPart(dir) }
+
 // pull copies tag by tag.
 func (c *backupCommand) pull(ctx context.Context, con console, src store, dst *layout.Store, tagged []taggedManifest) (done []copiedTag, err error) {
 	told := endedContent{}
 	for _, t := range tagged {
 		out := newTextOutput(con, &c.formatFlags, &c.commonFlags, backupVerbs)
+		c.out = out
 		_, err := oras.Copy(ctx, src, string(t.root.Digest), dst, &oras.CopyOptions{
 			Tags:        []string{t.tag},
 			Concurrency: concurrency(c.concurrency),
