@@ -103,6 +103,9 @@ func TestResumeBlob(t *testing.T) {
 	}{
 		{name: "push", args: "blob push PROXY/NEW FROM/large"},
 		{name: "fetch", args: "blob fetch PROXYBLOB -o out --connections=1", left: []string{"out"}},
+		{name: "fetch, cached", args: "blob fetch PROXYBLOB -o out --connections=1", left: []string{"out"}},
+		{name: "fetch to standard output, cached", args: "blob fetch PROXYBLOB -o - --connections=1"},
+		{name: "pull elsewhere, cached", args: "pull PROXY/from:v1 -o first --connections=1", again: "pull PROXY/from:v1 -o out --connections=1", left: []string{"out/large"}},
 	} {
 		for _, signal := range []os.Signal{os.Kill, os.Interrupt} {
 			t.Run(test.name+" "+signal.String(), func(t *testing.T) {
@@ -111,6 +114,9 @@ func TestResumeBlob(t *testing.T) {
 				r := newRunner(t)
 				place := strings.NewReplacer("PROXYBLOB", p.host+blob, "PROXY", p.host, "FROM", made.dir,
 					"NEW", strings.ToLower(strings.NewReplacer(" ", "-", "/", "-").Replace(t.Name())))
+				if strings.HasSuffix(test.name, "cached") {
+					r.env = append(r.env, "ORAS_CACHE="+filepath.Join(r.dir, "cache"))
+				}
 				errs := r.breakOff(p, resumedSize*9/10, signal, strings.Fields(place.Replace(test.args))...)
 				if want := ": interrupt signal received\n" + resumesInContent + "\n"; signal == os.Interrupt && !strings.HasSuffix(errs, want) {
 					t.Errorf("it says %q", errs)
@@ -124,7 +130,9 @@ func TestResumeBlob(t *testing.T) {
 				}
 				var left []string
 				for name, content := range readTree(t, r.dir) {
-					left = append(left, name)
+					if strings.HasPrefix(name, "cache/.oras-sha") || !strings.HasPrefix(name, "cache/") && !strings.HasPrefix(name, "first/") {
+						left = append(left, name)
+					}
 					if strings.HasPrefix(name, "out") {
 						out = content
 					}
@@ -134,6 +142,9 @@ func TestResumeBlob(t *testing.T) {
 				}
 				if out != string(data) {
 					t.Error("what was moved is something else")
+				}
+				if content := readTree(t, r.dir)["cache/blobs/sha256/"+oras.SHA256.Digest(data).Hex()]; strings.HasSuffix(test.name, "cached") && content != string(data) {
+					t.Error("it is not in the cache")
 				}
 				if !slices.Equal(left, test.left) {
 					t.Errorf("left is %q", left)
