@@ -253,6 +253,8 @@ func (c *backupCommand) openWork(tagged []taggedManifest) (dir string, remove fu
 			}
 			return removeWork(dir, lock)
 		}, nil
+	} else {
+		os.Remove(dir) // if it is empty: nothing can be locked there
 	}
 	dir, err = os.MkdirTemp(parent, workPrefix)
 	return dir, func(bool) error { return os.RemoveAll(dir) }, err
@@ -285,13 +287,20 @@ func lockWork(dir string) (*os.File, error) {
 }
 
 // removeWork removes the directory, first of all its name, so that nobody takes for
-// theirs what is being removed.
+// theirs what is being removed. Where a directory keeps its name as long as something in it
+// is open, that is when the lock was let go; if it does then, too, somebody else has it now.
 func removeWork(dir string, lock *os.File) error {
 	nameless := filepath.Join(filepath.Dir(dir), workPrefix+rand.Text())
-	if os.Rename(dir, nameless) == nil {
-		dir = nameless
+	if err := os.Rename(dir, nameless); err == nil {
+		return errors.Join(os.RemoveAll(nameless), lock.Close())
 	}
-	return errors.Join(os.RemoveAll(dir), lock.Close())
+	if err := lock.Close(); err != nil {
+		return err
+	}
+	if os.Rename(dir, nameless) != nil {
+		return nil
+	}
+	return os.RemoveAll(nameless)
 }
 
 // workGrammar is that of the names that openWork and removeWork give.
