@@ -489,14 +489,18 @@ func (c *copier) pushManifest(ctx context.Context, d Digest, desc Descriptor, da
 
 func (c *copier) copyBlob(ctx context.Context, desc Descriptor) error {
 	begin := sync.OnceFunc(func() { c.event(Copying, desc, 0) })
-	if err := c.ingestBlob(ctx, desc, begin); !errors.Is(err, errNotIngested) {
+	opened, err := c.ingestBlob(ctx, desc, begin)
+	if !errors.Is(err, errNotIngested) {
 		return err
 	}
 	var content *verifier // once it was opened
-	err := c.pushBlob(ctx, desc, func() (io.ReadCloser, error) {
-		r, err := c.open(ctx, desc)
-		if err != nil {
-			return nil, atSource(err)
+	err = c.pushBlob(ctx, desc, func() (io.ReadCloser, error) {
+		r := opened
+		if opened = nil; r == nil {
+			var err error
+			if r, err = c.open(ctx, desc); err != nil {
+				return nil, atSource(err)
+			}
 		}
 		begin()
 		r, content = verified(r, desc, func(read, there int64) {
@@ -504,6 +508,9 @@ func (c *copier) copyBlob(ctx context.Context, desc Descriptor) error {
 		})
 		return r, nil
 	})
+	if opened != nil { // and was not wanted
+		opened.Close()
+	}
 	switch {
 	case content != nil && content.stop() && err != nil: // stop in any case
 		return atSource(err)
@@ -521,14 +528,15 @@ func (c *copier) copyBlob(ctx context.Context, desc Descriptor) error {
 var errNotIngested = errors.New("not sent in an upload that is remembered")
 
 // ingestBlob copies a large blob in an upload that another copy goes on with, where
-// there is a journal and the target has uploads, or returns errNotIngested.
-func (c *copier) ingestBlob(ctx context.Context, desc Descriptor, begin func()) error {
+// there is a journal and the target has uploads, or returns errNotIngested, and with it
+// the content where it was opened for nothing.
+func (c *copier) ingestBlob(ctx context.Context, desc Descriptor, begin func()) (unread io.ReadCloser, err error) {
 	if c.opts.Journal == nil || desc.Size <= ingestPiece || !hasUploads(c.dst) {
-		return errNotIngested
+		return nil, errNotIngested
 	}
 	record := c.opts.Journal(desc)
 	if record == nil {
-		return errNotIngested
+		return nil, errNotIngested
 	}
 	defer record.Close()
 	if c.opts.MountFrom != "" {
@@ -537,12 +545,15 @@ func (c *copier) ingestBlob(ctx context.Context, desc Descriptor, begin func()) 
 			c.event(Mounted, desc, 0)
 		}
 		if !errors.Is(err, errNotIngested) {
-			return atTarget(err)
+			return nil, atTarget(err)
 		}
 	}
 	content, err := c.open(ctx, desc)
 	if err != nil {
-		return atSource(err)
+		return nil, atSource(err)
+	}
+	if _, ok := content.(io.Seeker); !ok {
+		return content, errNotIngested
 	}
 	defer content.Close()
 	opts := &IngestOptions{Expected: desc, Upload: record.Upload, Journal: record.Note, Event: func(e Event) {
@@ -557,20 +568,18 @@ func (c *copier) ingestBlob(ctx context.Context, desc Descriptor, begin func()) 
 	if opts.Upload != "" && errors.Is(err, ErrInvalid) && !isContentError(err) {
 		// What the upload had was not the beginning of this.
 		opts.Upload = ""
-		if seeker, ok := content.(io.Seeker); ok {
-			if _, err := seeker.Seek(0, io.SeekStart); err != nil {
-				return atSource(err)
-			}
+		if _, err := content.(io.Seeker).Seek(0, io.SeekStart); err != nil {
+			return nil, atSource(err)
 		}
 		_, err = Ingest(ctx, c.dst, desc.MediaType, content, opts)
 	}
 	switch {
 	case isContentError(err):
-		return atSource(err)
+		return nil, atSource(err)
 	case errors.Is(err, ErrUnsupported): // it takes no chunks, say
-		return errNotIngested
+		return nil, errNotIngested
 	}
-	return atTarget(err)
+	return nil, atTarget(err)
 }
 
 func (c *copier) pushBlob(ctx context.Context, desc Descriptor, open func() (io.ReadCloser, error)) error {

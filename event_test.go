@@ -141,7 +141,7 @@ func copyCounted(t *testing.T, src oras.Source, root oras.Descriptor, dst oras.T
 func TestProgressVerifier(t *testing.T) {
 	b := blob("the content")
 	var told []int64
-	r := oras.NewProgressVerifier(bytes.NewReader(b.data), b.Descriptor, func(n int64) { told = append(told, n) })
+	r := oras.NewProgressVerifier(bytes.NewReader(b.data), b.Descriptor, func(read, there int64) { told = append(told, read) })
 	p := make([]byte, 4)
 	for range 2 {
 		if _, err := io.ReadFull(r, p); err != nil {

@@ -22,18 +22,14 @@ func NewVerifier(content io.Reader, desc Descriptor) io.Reader {
 
 // NewProgressVerifier is [NewVerifier] that tells how content moves outside of a
 // [Copy]: after each Read that had bytes it calls progress with the number of those
-// read since the start, which is less than before once the reader was rewound.
+// read since the start, which is less than before once the reader was rewound, and of
+// those before them that [Continue] found to be there, as [Event] has them.
 // Calls come one at a time, from whoever reads, and reading waits for them.
-func NewProgressVerifier(content io.Reader, desc Descriptor, progress func(read int64)) io.Reader {
-	return newVerifier(content, desc, func(read, there int64) {
-		if read > 0 {
-			progress(read)
-		}
-	})
+func NewProgressVerifier(content io.Reader, desc Descriptor, progress func(read, there int64)) io.Reader {
+	return newVerifier(content, desc, progress)
 }
 
-// newVerifier is NewVerifier that tells progress, if there is any: how many bytes
-// were read, and how many Continue found there.
+// newVerifier is NewVerifier that tells progress, if there is any.
 func newVerifier(content io.Reader, desc Descriptor, progress func(read, there int64)) io.Reader {
 	if v, ok := content.(interface{ self() *verifier }); ok && v.self().takes(desc, progress) {
 		return content

@@ -24,7 +24,7 @@ import (
 // Lines are appended, so there is no moment in which a killed process would leave
 // none. Who works with an entry has it locked: two processes that send the same do
 // not both go on with one upload. Entries that nothing happened to for a week, when
-// targets have long forgotten their uploads, are removed.
+// targets have long forgotten their uploads, are removed, and those that say nothing.
 //
 // A journal only saves work. That an entry cannot be read or written is no error, and
 // what it says is not believed but tried. It is safe for concurrent use, by any number
@@ -86,13 +86,18 @@ func (j *Journal) expire() {
 		names, err := d.Readdirnames(256)
 		for _, name := range names {
 			info, err := j.root.Lstat(name)
-			if err != nil || !entryGrammar.MatchString(name) || !isOld(info, journalAge) {
+			if err != nil || !entryGrammar.MatchString(name) || info.Size() > 0 && !isOld(info, journalAge) {
 				continue
 			}
-			if f, err := claim.File(j.root, name); err == nil {
-				j.root.Remove(name)
-				f.Close()
+			f, err := claim.File(j.root, name)
+			if err != nil {
+				continue
 			}
+			// It may have been written to until it could be locked.
+			if info, err := f.Stat(); err == nil && (info.Size() == 0 || isOld(info, journalAge)) {
+				j.root.Remove(name)
+			}
+			f.Close()
 		}
 		if err != nil {
 			return

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -171,6 +172,35 @@ func (s *Store) write(ctx context.Context, at *place, d oras.Digest, expected or
 		return nil, errors.Join(readErr, p.leave(readErr))
 	}
 	return &finished{at: at, title: clean(expected.Annotations[ocispec.AnnotationTitle]), digest: d, part: p}, nil
+}
+
+// Receive makes content, verified, the file path, whole or not at all, in the way of
+// [Store.Push]: what a Receive that was broken off had received, or the pull of a file
+// into the same directory, moves no more. The directory must be there. A symbolic link is
+// replaced.
+func Receive(ctx context.Context, path string, expected oras.Descriptor, content io.Reader) (err error) {
+	d, err := oras.ParseDigest(expected.Digest)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(path)
+	if _, err := os.Stat(dir); err != nil {
+		return err
+	}
+	s, err := New(dir, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	at, err := s.grounds.take(s.dir, filepath.Join(s.dir, filepath.Base(path)), "")
+	if err != nil {
+		return err
+	}
+	f, err := s.write(ctx, at, d, expected, oras.NewVerifier(content, expected))
+	if err == nil {
+		_, err = s.finish(f)
+	}
+	return s.grounds.give(at, false, err)
 }
 
 // remember notes that a name has what is not content any more.

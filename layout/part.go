@@ -3,11 +3,13 @@ package layout
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/c73062ad/oras"
@@ -34,27 +36,90 @@ func canContinue(content io.Reader, size int64) bool {
 	return ok && size > partLeast
 }
 
+// A Part is the beginning of a large blob on its way into the layout, that nobody else
+// writes to. It outlives the process, for who pushes the blob next.
+type Part struct {
+	s        *Store
+	expected oras.Descriptor
+	digest   oras.Digest
+	f        *os.File
+	name     string
+	size     int64
+}
+
+// OpenPart opens the part of a blob for who wants to read what is there of it while the
+// rest comes; [Store.Push] goes on with it by itself. Push of the part must be called.
+// What has no part, since it is small, there already, or a manifest, or since
+// somebody else has it or nothing can be locked here, is [oras.ErrUnsupported].
+func (s *Store) OpenPart(ctx context.Context, expected oras.Descriptor) (*Part, error) {
+	d, err := s.writableDigest(ctx, expected)
+	if err != nil {
+		return nil, err
+	}
+	info, err := statRegular(s.fsys, blobPath(d))
+	if expected.Size <= partLeast || oras.IsManifest(expected.MediaType) || err == nil && info.Size() == expected.Size {
+		return nil, fmt.Errorf("%s: a part of it: %w", d, oras.ErrUnsupported)
+	}
+	if err := s.makeDir(path.Dir(blobPath(d))); err != nil {
+		return nil, err
+	}
+	return s.openPart(d, expected)
+}
+
+func (s *Store) openPart(d oras.Digest, expected oras.Descriptor) (*Part, error) {
+	p := &Part{s: s, expected: expected, digest: d, name: partPath(d)}
+	var err error
+	p.f, err = claim.File(s.root, p.name)
+	if errors.Is(err, claim.ErrTaken) || errors.Is(err, claim.ErrNoLocks) {
+		return nil, fmt.Errorf("%s: a part of it: %w: %w", d, oras.ErrUnsupported, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := p.f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, p.f.Close())
+	}
+	p.size = info.Size()
+	return p, nil
+}
+
+// Size is how many bytes were there when the part was opened. They are not verified.
+func (p *Part) Size() int64 { return p.size }
+
+// ReadAt reads of those bytes until the part is closed; while Push runs, too.
+func (p *Part) ReadAt(b []byte, offset int64) (int, error) { return p.f.ReadAt(b, offset) }
+
+// Push is [Store.Push] of the blob by way of the part, which it closes.
+func (p *Part) Push(ctx context.Context, content io.Reader) error {
+	return p.push(ctx, oras.NewVerifier(content, p.expected))
+}
+
 // putPart makes content, a verifier, the blob d by way of its part: it goes on behind
 // what that has, which is hashed again, and leaves it for the next who tries when
 // reading fails. Where another process, or another push, has the part, or there are no
 // locks, the content goes by way of a file of its own.
-func (s *Store) putPart(ctx context.Context, d oras.Digest, content io.Reader, size int64) error {
-	part, name := partPath(d), blobPath(d)
-	f, err := claim.File(s.root, part)
-	if errors.Is(err, claim.ErrTaken) || errors.Is(err, claim.ErrNoLocks) {
-		_, err = s.write(ctx, name, content, 0o444)
+func (s *Store) putPart(ctx context.Context, d oras.Digest, expected oras.Descriptor, content io.Reader) error {
+	p, err := s.openPart(d, expected)
+	if errors.Is(err, oras.ErrUnsupported) {
+		_, err = s.write(ctx, blobPath(d), content, 0o444)
 		return err
 	}
 	if err != nil {
 		return err
 	}
+	return p.push(ctx, content)
+}
+
+func (p *Part) push(ctx context.Context, content io.Reader) error {
+	s, f, name := p.s, p.f, blobPath(p.digest)
 	// Who had the part until now may have made it the blob.
-	if info, e := statRegular(s.fsys, name); e == nil && info.Size() == size {
-		return errors.Join(s.root.Remove(part), f.Close())
+	if info, e := statRegular(s.fsys, name); e == nil && info.Size() == p.expected.Size {
+		return errors.Join(s.root.Remove(p.name), f.Close())
 	}
-	readErr, err := fillPart(ctx, f, content, size)
+	readErr, err := fillPart(ctx, f, content, p.expected.Size)
 	if err == nil && readErr == nil {
-		err = s.finishPart(f, part, name)
+		err = s.finishPart(f, p.name, name)
 	}
 	keep := false
 	if readErr != nil && err == nil && !errors.Is(readErr, oras.ErrInvalid) {
@@ -63,7 +128,7 @@ func (s *Store) putPart(ctx context.Context, d oras.Digest, content io.Reader, s
 	}
 	err = errors.Join(readErr, err)
 	if err != nil && !keep { // a full disk, for one, shall not stay full
-		err = errors.Join(err, s.root.Remove(part))
+		err = errors.Join(err, s.root.Remove(p.name))
 	}
 	return errors.Join(err, f.Close())
 }
@@ -104,7 +169,7 @@ func fillPart(ctx context.Context, f *os.File, content io.Reader, size int64) (r
 	if n > 0 && writeErr == nil && errors.Is(readErr, oras.ErrInvalid) {
 		// Perhaps it is what was there that is not right.
 		if _, err := content.(io.Seeker).Seek(0, io.SeekStart); err != nil {
-			return err, nil
+			return errors.Join(readErr, err), nil
 		}
 		return pour(ctx, f, 0, content)
 	}
@@ -139,12 +204,19 @@ func (f *failingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// removeOldPart removes the part called name if nobody went on with it for long, or has
-// it now.
+// removeOldPart removes the part called name if nobody went on with it for long, or
+// needs to any more as the blob is there, unless somebody has it now.
 func (s *Store) removeOldPart(name string, info fs.FileInfo) {
-	if time.Since(info.ModTime()) <= partAge {
+	algorithm, hex, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(name, temporaryPrefix), partSuffix), "-")
+	_, err := statRegular(s.fsys, path.Join(blobsDir, algorithm, hex))
+	if err != nil && time.Since(info.ModTime()) <= partAge {
 		return
 	}
+	s.removePart(name)
+}
+
+// removePart removes the part called name unless somebody has it.
+func (s *Store) removePart(name string) {
 	f, err := claim.File(s.root, name)
 	if err != nil {
 		return

@@ -245,3 +245,29 @@ func TestPartOld(t *testing.T) {
 	}
 	must(t, openReadOnly(t, dir).WriteTar(t.Context(), io.Discard))
 }
+
+// A part of what came to be there another way is removed by the next Open, but not while
+// somebody has it.
+func TestPartNotNeeded(t *testing.T) {
+	data, desc := large(1)
+	dir := t.TempDir()
+	leave(t, dir, desc, data, 500_000)
+	p, err := open(t, dir).OpenPart(t.Context(), desc)
+	must(t, err)
+	if p.Size() != 500_000 {
+		t.Errorf("%d bytes are there", p.Size())
+	}
+	must(t, open(t, dir).Push(t.Context(), desc, struct{ io.Reader }{bytes.NewReader(data)}))
+	open(t, dir)
+	if !exists(dir, partName(desc)) {
+		t.Error("a part is removed that somebody has")
+	}
+	must(t, p.Push(t.Context(), &source{Reader: bytes.NewReader(data), left: 0})) // nothing is read any more
+	otherData, other := large(2)
+	leave(t, dir, other, otherData, 500_000)
+	must(t, os.WriteFile(filepath.Join(dir, path(other)), otherData, 0o444))
+	open(t, dir)
+	wantWhole(t, dir, desc)
+	_, err = open(t, dir).OpenPart(t.Context(), other)
+	fails(t, err, oras.ErrUnsupported)
+}

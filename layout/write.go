@@ -72,7 +72,7 @@ func (s *Store) put(ctx context.Context, d oras.Digest, expected oras.Descriptor
 	name := blobPath(d)
 	info, err := statRegular(s.fsys, name)
 	if err == nil && info.Size() == expected.Size {
-		return nil
+		return nil // Open removes a part of it
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", d, err)
@@ -82,7 +82,7 @@ func (s *Store) put(ctx context.Context, d oras.Digest, expected oras.Descriptor
 	}
 	content = oras.NewVerifier(content, expected)
 	if canContinue(content, expected.Size) {
-		return s.putPart(ctx, d, content, expected.Size)
+		return s.putPart(ctx, d, expected, content)
 	}
 	_, err = s.write(ctx, name, content, 0o444)
 	return err

@@ -34,7 +34,8 @@ type backupCommand struct {
 	includeReferrers bool
 	concurrency      int
 
-	arrived bool // some content is where it is kept
+	arrived bool        // some content is where it is kept
+	out     *textOutput // of the tag that was copied last, or nil
 }
 
 func newBackupCommand(con console) *cobra.Command {
@@ -183,7 +184,7 @@ func (c *backupCommand) toDirectory(ctx context.Context, con console, src store,
 		return nil, err
 	}
 	done, err := c.pull(ctx, con, src, dst, tagged)
-	return done, resumableCopy(err, hasParts(c.output), c.arrived)
+	return done, resumableCopy(err, c.hasPart(c.output), c.arrived)
 }
 
 // toTar backs up into a layout of its own beside the output file, of which then
@@ -205,7 +206,7 @@ func (c *backupCommand) toTar(ctx context.Context, con console, src store, tagge
 	}
 	defer dst.Close() // before its directory is removed
 	if done, err = c.pull(ctx, con, src, dst, tagged); err != nil {
-		inContent = hasParts(dir)
+		inContent = c.hasPart(dir)
 		return nil, err
 	}
 	fmt.Fprintln(con.out, "Exporting to", c.output)
@@ -252,6 +253,8 @@ func (c *backupCommand) openWork(tagged []taggedManifest) (dir string, remove fu
 			}
 			return removeWork(dir, lock)
 		}, nil
+	} else {
+		os.Remove(dir) // if it is empty: nothing can be locked there
 	}
 	dir, err = os.MkdirTemp(parent, workPrefix)
 	return dir, func(bool) error { return os.RemoveAll(dir) }, err
@@ -284,13 +287,20 @@ func lockWork(dir string) (*os.File, error) {
 }
 
 // removeWork removes the directory, first of all its name, so that nobody takes for
-// theirs what is being removed.
+// theirs what is being removed. Where a directory keeps its name as long as something in it
+// is open, that is when the lock was let go; if it does then, too, somebody else has it now.
 func removeWork(dir string, lock *os.File) error {
 	nameless := filepath.Join(filepath.Dir(dir), workPrefix+rand.Text())
-	if os.Rename(dir, nameless) == nil {
-		dir = nameless
+	if err := os.Rename(dir, nameless); err == nil {
+		return errors.Join(os.RemoveAll(nameless), lock.Close())
 	}
-	return errors.Join(os.RemoveAll(dir), lock.Close())
+	if err := lock.Close(); err != nil {
+		return err
+	}
+	if os.Rename(dir, nameless) != nil {
+		return nil
+	}
+	return os.RemoveAll(nameless)
 }
 
 // workGrammar is that of the names that openWork and removeWork give.
@@ -322,11 +332,15 @@ func removeOldWork(parent string) {
 	}
 }
 
+// hasPart reports whether the layout in dir has a part of what was to be copied last.
+func (c *backupCommand) hasPart(dir string) bool { return c.out != nil && c.out.hasPart(dir) }
+
 // pull copies tag by tag.
 func (c *backupCommand) pull(ctx context.Context, con console, src store, dst *layout.Store, tagged []taggedManifest) (done []copiedTag, err error) {
 	told := endedContent{}
 	for _, t := range tagged {
 		out := newTextOutput(con, &c.formatFlags, &c.commonFlags, backupVerbs)
+		c.out = out
 		_, err := oras.Copy(ctx, src, string(t.root.Digest), dst, &oras.CopyOptions{
 			Tags:        []string{t.tag},
 			Concurrency: concurrency(c.concurrency),

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -27,6 +29,8 @@ func newBlobFetchCommand(con console) *cobra.Command {
 		Aliases: []string{"get"},
 		Short:   "Fetch a blob from a registry or an OCI image layout",
 		Long: `Fetch a blob from a registry or an OCI image layout
+
+When a large blob was broken off on its way to a file, the same command goes on where it stopped.
 
 Example - Write a blob to a file:
   oras blob fetch --output blob.tar.gz localhost:5000/hello@sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a
@@ -79,8 +83,16 @@ func (c *blobFetchCommand) run(cmd *cobra.Command, con console, raw string) erro
 		return c.explain(env, err)
 	}
 	if c.output != "" {
-		if err := c.fetch(ctx, con, src, desc); err != nil {
-			return c.explain(env, err)
+		out := newTextOutput(con, nil, &c.commonFlags, pullVerbs)
+		switch {
+		case c.descriptor || c.output == "-":
+			out.status = nil
+		default:
+			out.status.w = io.Discard // there is no status line of a blob that is fetched
+		}
+		if err := c.fetch(ctx, con, src, desc, out); err != nil {
+			goesOn := out.hasPart(filepath.Dir(c.output), os.Getenv(cacheVariable))
+			return resumable(c.explain(env, err), goesOn, resumesInContent)
 		}
 	}
 	if c.descriptor {
@@ -90,28 +102,21 @@ func (c *blobFetchCommand) run(cmd *cobra.Command, con console, raw string) erro
 }
 
 // fetch writes the blob, verified on its way, to the output.
-func (c *blobFetchCommand) fetch(ctx context.Context, con console, src store, desc oras.Descriptor) error {
+func (c *blobFetchCommand) fetch(ctx context.Context, con console, src store, desc oras.Descriptor, out *textOutput) error {
 	content, err := src.Fetch(ctx, desc)
 	if err != nil {
 		return err
 	}
 	defer content.Close()
+	out.event(oras.Event{Kind: oras.Copying, Descriptor: desc})
+	verified := out.watch(content, desc)
 	if c.output == "-" {
-		_, err := io.Copy(con.out, oras.NewVerifier(content, desc))
-		return err
-	}
-	out := newTextOutput(con, nil, &c.commonFlags, pullVerbs)
-	if c.descriptor {
-		out.status = nil
+		_, err = io.Copy(con.out, verified)
 	} else {
-		out.status.w = io.Discard // there is no status line of a blob that is fetched
+		err = writeContent(ctx, c.output, desc, verified)
 	}
-	return writeNew(c.output, func(w io.Writer) error {
-		out.event(oras.Event{Kind: oras.Copying, Descriptor: desc})
-		if _, err := io.Copy(w, out.watch(content, desc)); err != nil {
-			return err
-		}
+	if err == nil {
 		out.event(oras.Event{Kind: oras.Copied, Descriptor: desc})
-		return nil
-	})
+	}
+	return err
 }

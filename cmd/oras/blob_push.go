@@ -30,6 +30,8 @@ func newBlobPushCommand(con console) *cobra.Command {
 		Short: "Push a blob to a registry or an OCI image layout",
 		Long: `Push a blob to a registry or an OCI image layout
 
+When a large file was broken off, the same command goes on where it stopped; standard input begins anew.
+
 Example - Push the file "hi.txt" as a blob:
   oras blob push localhost:5000/hello hi.txt
 
@@ -91,8 +93,21 @@ func (c *blobPushCommand) run(cmd *cobra.Command, con console, raw, path string)
 	if c.descriptor {
 		out.status = nil
 	}
-	if err := c.push(ctx, dst, desc, content, out); err != nil {
-		return c.explain(env, err)
+	uploads := &blobUploads{}
+	if _, ok := content.(io.Seeker); ok {
+		uploads = openBlobUploads(&c.target)
+		defer uploads.Close()
+	}
+	_, err = oras.Copy(ctx, &oneBlob{desc, content}, string(desc.Digest), dst, &oras.CopyOptions{
+		Journal: uploads.record,
+		Event: func(e oras.Event) {
+			e.Descriptor = desc
+			out.event(e)
+		},
+	})
+	if err != nil {
+		goesOn := uploads.open.Load() > 0 || c.isLayout() && out.hasPart(c.name)
+		return resumable(c.explain(env, err), goesOn, resumesInContent)
 	}
 	if c.descriptor {
 		return writeCompact(con.out, desc, c.pretty)
@@ -144,19 +159,31 @@ func (c *blobPushCommand) describe(file *os.File, desc *oras.Descriptor) error {
 	return err
 }
 
-func (c *blobPushCommand) push(ctx context.Context, dst store, desc oras.Descriptor, content io.Reader, out *textOutput) error {
-	exists, err := dst.Exists(ctx, desc)
-	if err != nil {
-		return err
-	}
-	if exists {
-		out.event(oras.Event{Kind: oras.Exists, Descriptor: desc})
-		return nil
-	}
-	out.event(oras.Event{Kind: oras.Copying, Descriptor: desc})
-	if err := oras.Push(ctx, dst, desc, out.watch(content, desc)); err != nil {
-		return err
-	}
-	out.event(oras.Event{Kind: oras.Copied, Descriptor: desc})
-	return nil
+// A oneBlob is the source of one blob, that is no manifest whatever its media type. Unless
+// its content is an io.Seeker it can be read once.
+type oneBlob struct {
+	desc    oras.Descriptor
+	content io.Reader
 }
+
+func (b *oneBlob) Resolve(context.Context, string) (oras.Descriptor, error) {
+	return oras.Descriptor{MediaType: oras.MediaTypeBlob, Digest: b.desc.Digest, Size: b.desc.Size}, nil
+}
+
+func (b *oneBlob) Exists(_ context.Context, target oras.Descriptor) (bool, error) {
+	return target.Digest == b.desc.Digest, nil
+}
+
+func (b *oneBlob) Fetch(context.Context, oras.Descriptor) (io.ReadCloser, error) {
+	seeker, ok := b.content.(io.ReadSeeker)
+	if !ok {
+		return io.NopCloser(b.content), nil
+	}
+	_, err := seeker.Seek(0, io.SeekStart)
+	return unclosed{seeker}, err
+}
+
+// unclosed is content that its user does not close.
+type unclosed struct{ io.ReadSeeker }
+
+func (unclosed) Close() error { return nil }

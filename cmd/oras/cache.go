@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/c73062ad/oras"
@@ -90,21 +91,31 @@ func (f *fromCache) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// keep returns content, which goes into the cache while it is read. Only what was
-// read to its end, and is what target says, stays there. A cache that fails is a
-// warning.
+// keep returns content, which goes into the cache while it is read. What was read to its
+// end, and is what target says, stays there; of a large blob what was read in order does,
+// too, and the next who keeps it reads that from there. A cache that fails is a warning.
 func (c *cachedStore) keep(ctx context.Context, target oras.Descriptor, content io.ReadCloser) io.ReadCloser {
 	r, w := io.Pipe()
-	k := &keeping{content: content, copy: w, left: target.Size, done: make(chan struct{})}
+	k := &keeping{content: content, cache: c, target: target, copy: w, done: make(chan struct{})}
+	seeker, seeks := content.(io.ReadSeekCloser)
+	push := func() error { return oras.Push(ctx, c.cache, target, r) }
+	if seeks {
+		if part, err := c.cache.OpenPart(ctx, target); err == nil {
+			if k.part = part; part.Size() <= target.Size { // or else it begins anew
+				k.there, k.kept = part.Size(), part.Size()
+			}
+			push = func() error { return part.Push(ctx, &keptRest{r, k.there}) }
+		}
+	}
 	go func() {
 		defer close(k.done)
-		err := oras.Push(ctx, c.cache, target, r)
+		k.err = push()
 		r.CloseWithError(errNotKept) // what is still to come is not wanted
-		if err != nil && !errors.Is(err, oras.ErrInvalid) && !errors.Is(err, errNotKept) && ctx.Err() == nil {
-			c.warn(fmt.Sprintf("%s: %s: %v", cacheVariable, c.dir, err))
+		if k.err != nil && !errors.Is(k.err, oras.ErrInvalid) && !errors.Is(k.err, errNotKept) && ctx.Err() == nil {
+			c.warn(fmt.Sprintf("%s: %s: %v", cacheVariable, c.dir, k.err))
 		}
 	}()
-	if seeker, ok := content.(io.Seeker); ok {
+	if seeks {
 		return &seekKeeping{k, seeker}
 	}
 	return k
@@ -112,38 +123,125 @@ func (c *cachedStore) keep(ctx context.Context, target oras.Descriptor, content 
 
 var errNotKept = errors.New("not all of it was read")
 
+// A keptRest is what comes of content behind the part that the cache has: it is not
+// sought, but already there.
+type keptRest struct {
+	io.Reader
+	there int64
+}
+
+func (r *keptRest) Seek(offset int64, whence int) (int64, error) {
+	if offset != r.there || whence != io.SeekStart {
+		return 0, errNotKept
+	}
+	return offset, nil
+}
+
 // keeping is content on its way to who reads it and to the cache.
 type keeping struct {
 	content io.ReadCloser
+	cache   *cachedStore
+	target  oras.Descriptor
 	copy    *io.PipeWriter
-	left    int64         // bytes that were not read
+	offset  int64         // of what is read next
+	kept    int64         // bytes that the cache was given, or had
+	part    *layout.Part  // which the cache has, or nil
+	there   int64         // bytes of it
 	done    chan struct{} // closed when the cache is done
+	err     error         // of the cache, then
 }
 
 func (k *keeping) Read(p []byte) (int, error) {
 	n, err := k.content.Read(p)
-	if n > 0 {
-		k.left -= int64(n)
-		_, _ = k.copy.Write(p[:n]) // an error of the cache is told where it is
-	}
+	k.keep(p[:n])
 	return n, err
 }
 
+// keep gives the cache p, the next bytes, if that is how it goes on.
+func (k *keeping) keep(p []byte) {
+	at := k.offset
+	k.offset += int64(len(p))
+	if at <= k.kept && k.kept < k.offset {
+		_, _ = k.copy.Write(p[k.kept-at:]) // an error of the cache is told where it is
+		k.kept = k.offset
+	}
+}
+
 // seekKeeping is such content that can go on elsewhere, as a transfer does that was
-// broken off. Then the cache does not get it.
+// broken off. The cache gets what it has not yet, as long as nothing is missing between.
 type seekKeeping struct {
 	*keeping
-	seeker io.Seeker
+	seeker io.ReadSeekCloser
+}
+
+// maxKeptGap is how many bytes are read again, for the cache alone, where a transfer goes
+// on behind what the cache has: the two are not written in step.
+const maxKeptGap = 4 << 20
+
+func (k *seekKeeping) Read(p []byte) (int, error) {
+	if k.offset < k.there && len(p) > 0 {
+		n, err := k.part.ReadAt(p[:min(int64(len(p)), k.there-k.offset)], k.offset)
+		if n > 0 {
+			k.offset += int64(n)
+			return n, k.wrong(nil)
+		}
+		if !errors.Is(err, fs.ErrClosed) { // the cache has given it up
+			return 0, fmt.Errorf("%s: %s: %w", cacheVariable, k.cache.dir, err)
+		}
+		k.there = 0
+	}
+	if k.offset > k.kept && k.offset-k.kept <= maxKeptGap {
+		if err := k.fillGap(); err != nil {
+			return 0, err
+		}
+	}
+	if _, err := k.seeker.Seek(k.offset, io.SeekStart); err != nil {
+		return 0, err
+	}
+	n, err := k.keeping.Read(p)
+	return n, k.wrong(err)
+}
+
+// fillGap gives the cache what lies between what it has and what is read next.
+func (k *seekKeeping) fillGap() error {
+	end := k.offset
+	if _, err := k.seeker.Seek(k.kept, io.SeekStart); err != nil {
+		return err
+	}
+	k.offset = k.kept
+	_, err := io.CopyN(io.Discard, struct{ io.Reader }{k.keeping}, end-k.kept)
+	k.offset = end
+	return err
+}
+
+// wrong returns err, or, at the end of content of which some was in the cache, that this
+// was not right.
+func (k *seekKeeping) wrong(err error) error {
+	if k.there == 0 || k.offset < k.target.Size || err != nil && err != io.EOF || k.kept < k.target.Size {
+		return err
+	}
+	k.copy.Close()
+	<-k.done
+	if !errors.Is(k.err, oras.ErrInvalid) {
+		return err
+	}
+	k.there = 0
+	return hint(fmt.Errorf("%s: %s: the part of it: %w", cacheVariable, k.cache.dir, k.err), "It is removed: run the same command again to fetch the whole")
 }
 
 func (k *seekKeeping) Seek(offset int64, whence int) (int64, error) {
-	k.left = -1
-	k.copy.CloseWithError(errNotKept)
-	return k.seeker.Seek(offset, whence)
+	if whence == io.SeekCurrent {
+		offset, whence = offset+k.offset, io.SeekStart
+	}
+	offset, err := k.seeker.Seek(offset, whence)
+	if err == nil {
+		k.offset = offset
+	}
+	return offset, err
 }
 
 func (k *keeping) Close() error {
-	if k.left == 0 {
+	if k.kept == k.target.Size {
 		k.copy.Close()
 	} else {
 		k.copy.CloseWithError(errNotKept)

@@ -111,7 +111,7 @@ func (c *copyCommand) run(cmd *cobra.Command, con console, from, to string) erro
 		}
 	}
 	if err != nil {
-		inContent := uploads.open.Load() > 0 || c.to.isLayout() && hasParts(c.to.name)
+		inContent := uploads.open.Load() > 0 || c.to.isLayout() && out.hasPart(c.to.name)
 		return resumableCopy(c.explain(env, err), inContent, out.hasArrived())
 	}
 	if !c.from.digest.IsZero() && c.from.digest.OCI() != desc.Digest { // a platform was chosen

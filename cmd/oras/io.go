@@ -9,6 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/file"
 )
 
 // firstError calls the functions in order until one fails.
@@ -112,21 +115,50 @@ func writeFile(path string, data []byte) error {
 // it is whole; if it is not to be, nothing is left. A file that is there already
 // keeps its permissions, and what is no regular file, such as /dev/null or a pipe,
 // is written to as it is.
-func writeNew(path string, write func(io.Writer) error) (err error) {
+func writeNew(path string, write func(io.Writer) error) error {
+	return writeOutput(path, write, func(name string, info fs.FileInfo) error {
+		return writeRegular(path, name, info, write)
+	})
+}
+
+// writeContent is writeNew of verified content, of which what was received stays when it is
+// broken off, for the next writeContent.
+func writeContent(ctx context.Context, path string, desc oras.Descriptor, verified io.Reader) error {
+	return writeOutput(path, func(w io.Writer) error {
+		_, err := io.Copy(w, verified)
+		return err
+	}, func(name string, _ fs.FileInfo) error {
+		if err := file.Receive(ctx, name, desc, verified); err != nil {
+			return fmt.Errorf("%s: %w", path, cause(err))
+		}
+		return nil
+	})
+}
+
+// writeOutput calls write for what is no regular file, or else makeFile with the name of the
+// file that path leads to, for not the link is to be replaced, and what is known of it if
+// it is there.
+func writeOutput(path string, write func(io.Writer) error, makeFile func(name string, info fs.FileInfo) error) error {
 	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	switch {
+	case err != nil:
+		return makeFile(path, nil)
+	case info.Mode().IsRegular():
+		name, err := filepath.EvalSymlinks(path)
 		if err != nil {
 			return err
 		}
-		return errors.Join(write(f), f.Close())
+		return makeFile(name, info)
 	}
-	name := path
-	if err == nil { // not the link to it is replaced
-		if name, err = filepath.EvalSymlinks(path); err != nil {
-			return err
-		}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
 	}
+	return errors.Join(write(f), f.Close())
+}
+
+// writeRegular makes the file name, which is called path where an error is told.
+func writeRegular(path, name string, info fs.FileInfo, write func(io.Writer) error) (err error) {
 	// Not os.CreateTemp, which makes files that only their owner can read.
 	temporary := filepath.Join(filepath.Dir(name), ".oras-"+rand.Text())
 	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)

@@ -3,13 +3,17 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/archive"
 )
 
 // verbs are the words of one direction for what happens to content. An event
@@ -90,6 +94,9 @@ type textOutput struct {
 	status  *status      // nil: the result alone is printed
 	lines   *eventLines  // or nil
 	arrived atomic.Int64 // bytes of content that has come whole to where it goes
+
+	mu    sync.Mutex
+	begun map[digest.Digest]bool // content that began to move
 }
 
 // newTextOutput returns the output of a command with the given flags; f may be
@@ -106,7 +113,10 @@ func newTextOutput(con console, f *formatFlags, common *commonFlags, v verbs) *t
 
 // event is for oras.CopyOptions.
 func (o *textOutput) event(e oras.Event) {
-	if e.Kind == oras.Copied {
+	switch e.Kind {
+	case oras.Copying:
+		o.begin(e.Descriptor.Digest)
+	case oras.Copied:
 		o.arrived.Add(e.Descriptor.Size)
 	}
 	switch {
@@ -117,14 +127,41 @@ func (o *textOutput) event(e oras.Event) {
 	}
 }
 
+func (o *textOutput) begin(d digest.Digest) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.begun == nil {
+		o.begun = map[digest.Digest]bool{}
+	}
+	o.begun[d] = true
+}
+
+// hasPart reports whether one of the directories has the part of a file or blob that
+// began to move, which another run of the command would go on with.
+func (o *textOutput) hasPart(dirs ...string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, dir := range dirs {
+		entries, _ := os.ReadDir(dir) // there is nothing where it cannot be read
+		for _, entry := range entries {
+			name, isPart := strings.CutSuffix(entry.Name(), ".part")
+			fields := strings.Split(strings.TrimPrefix(name, archive.TempPrefix), "-")
+			if isPart && len(fields) > 1 && o.begun[digest.Digest(fields[0]+":"+fields[1])] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // hasArrived reports whether so much has come whole to where it goes that it is worth
 // a word that it need not be moved again.
 func (o *textOutput) hasArrived() bool { return o.arrived.Load() >= 64<<10 }
 
 // watch returns content that tells how it moves where there is no copy to do so.
 func (o *textOutput) watch(content io.Reader, desc oras.Descriptor) io.Reader {
-	return oras.NewProgressVerifier(content, desc, func(n int64) {
-		o.event(oras.Event{Kind: oras.Progress, Descriptor: desc, Bytes: n})
+	return oras.NewProgressVerifier(content, desc, func(read, there int64) {
+		o.event(oras.Event{Kind: oras.Progress, Descriptor: desc, Bytes: read, There: there})
 	})
 }
 

@@ -123,7 +123,7 @@ func (c *pullCommand) run(cmd *cobra.Command, con console, raw string) error {
 	}
 	desc, err := p.copy(ctx, src)
 	if err != nil {
-		return resumable(c.explain(env, err), hasParts(c.output), resumesInContent)
+		return resumable(c.explain(env, err), p.out.hasPart(c.output, os.Getenv(cacheVariable)), resumesInContent)
 	}
 	return c.formatFlags.write(con.out, p.result(desc))
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,6 +79,75 @@ func TestResumeCopy(t *testing.T) {
 					if strings.HasPrefix(base, ".oras-") || strings.HasSuffix(base, ".upload") || strings.Contains(name, "ingest") || strings.Contains(name, ".oras-backup-") {
 						t.Errorf("%s is left", name)
 					}
+				}
+			})
+		}
+	}
+}
+
+// TestResumeBlob is TestResume of commands that move one blob, and of what goes through
+// the cache.
+func TestResumeBlob(t *testing.T) {
+	registry := startRegistry(t, t.TempDir())
+	reg := localhost(registry.host)
+	made := newRunner(t)
+	data := make([]byte, resumedSize)
+	rand.Read(data)
+	mustWrite(t, filepath.Join(made.dir, "large"), data)
+	made.run("push", reg+"/from:v1", "large")
+	blob := "/from@" + oras.SHA256.Digest(data).String()
+	for _, test := range []struct {
+		name        string
+		args, again string   // again is args if it is empty
+		left        []string // in the folder
+	}{
+		{name: "push", args: "blob push PROXY/NEW FROM/large"},
+		{name: "fetch", args: "blob fetch PROXYBLOB -o out --connections=1", left: []string{"out"}},
+		{name: "fetch, cached", args: "blob fetch PROXYBLOB -o out --connections=1", left: []string{"out"}},
+		{name: "fetch to standard output, cached", args: "blob fetch PROXYBLOB -o - --connections=1"},
+		{name: "pull elsewhere, cached", args: "pull PROXY/from:v1 -o first --connections=1", again: "pull PROXY/from:v1 -o out --connections=1", left: []string{"out/large"}},
+	} {
+		for _, signal := range []os.Signal{os.Kill, os.Interrupt} {
+			t.Run(test.name+" "+signal.String(), func(t *testing.T) {
+				p := newMeterProxy(t, registry.host)
+				p.rate = 3 * resumedSize
+				r := newRunner(t)
+				place := strings.NewReplacer("PROXYBLOB", p.host+blob, "PROXY", p.host, "FROM", made.dir,
+					"NEW", strings.ToLower(strings.NewReplacer(" ", "-", "/", "-").Replace(t.Name())))
+				if strings.HasSuffix(test.name, "cached") {
+					r.env = append(r.env, "ORAS_CACHE="+filepath.Join(r.dir, "cache"))
+				}
+				errs := r.breakOff(p, resumedSize*9/10, signal, strings.Fields(place.Replace(test.args))...)
+				if want := ": interrupt signal received\n" + resumesInContent + "\n"; signal == os.Interrupt && !strings.HasSuffix(errs, want) {
+					t.Errorf("it says %q", errs)
+				}
+				p.reset(1 << 62)
+				out := r.run(strings.Fields(place.Replace(cmp.Or(test.again, test.args)))...)
+				again := p.count() - resumedSize/10
+				t.Logf("%.1f %% of the bytes moved again", float64(again)*100/resumedSize)
+				if again > resumedSize*11/100 {
+					t.Errorf("%d bytes moved again", again)
+				}
+				var left []string
+				for name, content := range readTree(t, r.dir) {
+					if strings.HasPrefix(name, "cache/.oras-sha") || !strings.HasPrefix(name, "cache/") && !strings.HasPrefix(name, "first/") {
+						left = append(left, name)
+					}
+					if strings.HasPrefix(name, "out") {
+						out = content
+					}
+				}
+				if test.name == "push" {
+					out = r.run("blob", "fetch", place.Replace(reg+"/NEW@")+oras.SHA256.Digest(data).String(), "-o", "-")
+				}
+				if out != string(data) {
+					t.Error("what was moved is something else")
+				}
+				if content := readTree(t, r.dir)["cache/blobs/sha256/"+oras.SHA256.Digest(data).Hex()]; strings.HasSuffix(test.name, "cached") && content != string(data) {
+					t.Error("it is not in the cache")
+				}
+				if !slices.Equal(left, test.left) {
+					t.Errorf("left is %q", left)
 				}
 			})
 		}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -182,18 +181,6 @@ func (u *blobUploads) record(desc oras.Descriptor) *oras.UploadRecord {
 		open = id != ""
 	}
 	return r
-}
-
-// hasParts reports whether there is something in the directory dir that another run of the
-// command would go on with.
-func hasParts(dir string) bool {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return false
-	}
-	defer root.Close()
-	parts, err := fs.Glob(root.FS(), archive.TempPrefix+"*.part")
-	return err == nil && len(parts) > 0
 }
 
 // A resumableError is the error of a command that, run again, goes on where it was
