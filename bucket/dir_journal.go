@@ -316,7 +316,8 @@ func (j *dirJournal) append(entries []*entry, lazy bool) error {
 	return nil
 }
 
-// empty makes all that was done durable, and forgets what was written.
+// empty makes all that was done durable, and forgets what was written: durably too,
+// or what is written next might be found with some of it behind.
 func (j *dirJournal) empty() error {
 	if err := j.dir.syncAll(j.file); err != nil {
 		return err
@@ -330,6 +331,9 @@ func (j *dirJournal) empty() error {
 	}
 	j.epoch = next
 	if err := j.file.Truncate(journalHead); err != nil {
+		return err
+	}
+	if err := j.file.Sync(); err != nil {
 		return err
 	}
 	j.mu.Lock()
