@@ -19,12 +19,14 @@ import (
 // A Dir is the bucket that a directory is: an object is a file, "/" in a key is a
 // folder. It can do all that a bucket can. Get one from [OpenDir].
 //
-// An object is written to a temporary file below ".tmp", synced, and renamed;
-// then its folder is synced, and so was each folder before anything was put into
-// it. Other names of an object are hard links. The time of the last write of a file
-// is its age. The file system must be able to rename atomically and to lock files
-// and folders: any local one is. A lock is held for microseconds, and by who puts
-// an object only against who deletes one for being old.
+// An object is written to a temporary file below ".tmp" and renamed. One of up to
+// 64 KiB is durable by then because it was written to ".journal", which those who
+// write at the same moment sync together; see dirJournal. Of a larger one the file is
+// synced before it is renamed, and its folder, with those above it, afterwards. Other
+// names of an object are hard links. The time of the last write of a file is its age.
+// The file system must be able to rename atomically and to lock files and folders:
+// any local one is. The journal is locked while something is written to it and done,
+// a folder for microseconds while the age of something in it is looked at or changed.
 //
 // Any number of processes may use the directory at once. Nothing else should
 // write to it; what begins with "." in it is no object.
@@ -59,7 +61,8 @@ const (
 )
 
 // OpenDir opens the directory path, which it makes if it is not there, readable
-// for its owner only. It reads nothing of what is in it, but for its schema, which
+// for its owner only. It reads nothing of what is in it, but for what the journal says
+// if nobody closed it, which is done again, and for its schema, which
 // must not be of a later version of this package, and temporary files that a process
 // left behind a day ago, which it removes. A directory that cannot be written is an
 // error.
