@@ -19,7 +19,9 @@ type CopyOptions struct {
 	Tags []string
 
 	// Concurrency is how many pieces of content move at a time; zero means
-	// 3, a negative number as many as there are, up to 1024.
+	// 3, a negative number as many as there are, up to 1024. Where it is more
+	// than one, four times as many small ones do, of up to 64 KiB: they take
+	// their time in waiting for answers, not in moving.
 	Concurrency int
 
 	// Platform chooses one manifest of an index, or checks that the one
@@ -64,6 +66,9 @@ type UploadRecord struct {
 const (
 	defaultConcurrency = 3
 	maxConcurrency     = 1 << 10 // more would only wait for the network
+
+	smallPiece   = 64 << 10 // bytes
+	smallForEach = 4        // that move where one large one would
 )
 
 // Limits on what a registry could make endless.
@@ -122,6 +127,10 @@ func Copy(ctx context.Context, src Source, reference string, dst Target, opts *C
 	}
 	c.asking.never = !hasUploads(dst)
 	c.slots = make(chan struct{}, c.limit)
+	c.small = c.slots
+	if c.limit > 1 {
+		c.small = make(chan struct{}, min(smallForEach*c.limit, maxConcurrency))
+	}
 	c.walkers = make(chan struct{}, 4*c.limit)
 
 	ctx, c.cancel = context.WithCancelCause(ctx)
@@ -141,6 +150,7 @@ type copier struct {
 	opts  CopyOptions
 	limit int
 	slots chan struct{} // one place for each piece of content that may move at a time
+	small chan struct{} // likewise for small pieces, and questions
 
 	// One place for each manifest that may have a goroutine of its own.
 	// Indexes need some for those above what moves.
@@ -326,7 +336,7 @@ func (c *copier) copyFirst(ctx context.Context, n *node, d Digest, desc Descript
 			c.event(Exists, desc, 0)
 			return nil
 		}
-		return c.slot(ctx, func() error { return c.copyBlob(ctx, desc) })
+		return c.slot(ctx, desc.Size, func() error { return c.copyBlob(ctx, desc) })
 	}
 	if exists && !(c.opts.Referrers && IsIndex(desc.MediaType)) {
 		c.event(Exists, desc, 0)
@@ -353,7 +363,7 @@ func (c *copier) copyFirst(ctx context.Context, n *node, d Digest, desc Descript
 		c.event(Exists, desc, 0)
 		return nil
 	}
-	return c.slot(ctx, func() error { return c.pushManifest(ctx, d, desc, data) })
+	return c.slot(ctx, desc.Size, func() error { return c.pushManifest(ctx, d, desc, data) })
 }
 
 // copyAll copies nodes and all below them; the first error is ctx's end. Manifests
@@ -364,7 +374,7 @@ func (c *copier) copyFirst(ctx context.Context, n *node, d Digest, desc Descript
 func (c *copier) copyAll(ctx context.Context, nodes []Descriptor, depth int) error {
 	c.found(nodes)
 	var g errgroup.Group
-	g.SetLimit(c.limit)
+	g.SetLimit(cap(c.small))
 	for _, desc := range nodes {
 		if ctx.Err() != nil {
 			break
@@ -454,7 +464,7 @@ func (c *copier) readManifest(ctx context.Context, d Digest, desc Descriptor) ([
 	c.event(Reading, desc, 0)
 	data := c.rootData
 	if d != c.root || data == nil {
-		err := c.slot(ctx, func() (err error) {
+		err := c.slot(ctx, desc.Size, func() (err error) {
 			data, err = FetchAll(ctx, c.src, desc)
 			return err
 		})
@@ -606,7 +616,7 @@ func (c *copier) copyAgain(ctx context.Context, desc Descriptor) error {
 		c.event(Skipped, desc, 0)
 		return nil
 	}
-	return c.slot(ctx, func() error {
+	return c.slot(ctx, desc.Size, func() error {
 		content, err := c.dst.Fetch(ctx, desc)
 		if err != nil {
 			return atTarget(err)
@@ -729,7 +739,7 @@ func (c *copier) existsFirst(ctx context.Context, desc Descriptor) (bool, error)
 }
 
 func (c *copier) exists(ctx context.Context, desc Descriptor) (exists bool, err error) {
-	err = c.slot(ctx, func() error {
+	err = c.slot(ctx, 0, func() error {
 		exists, err = c.dst.Exists(ctx, desc)
 		return atTarget(err)
 	})
@@ -754,11 +764,15 @@ type inline struct{ *bytes.Reader }
 
 func (inline) Close() error { return nil }
 
-// slot runs f when there is a place for it.
-func (c *copier) slot(ctx context.Context, f func() error) error {
+// slot runs f, which moves size bytes, when there is a place for it.
+func (c *copier) slot(ctx context.Context, size int64, f func() error) error {
+	slots := c.slots
+	if size <= smallPiece {
+		slots = c.small
+	}
 	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 		return f()
 	case <-ctx.Done():
 		return context.Cause(ctx)

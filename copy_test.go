@@ -8,6 +8,8 @@ import (
 	"io"
 	"reflect"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/c73062ad/oras"
@@ -453,4 +455,56 @@ func atTarget(t tb, err error) bool {
 		return false
 	}
 	return copyErr.AtTarget
+}
+
+// Small content moves in fours where one large piece would.
+func TestCopySmallAtOnce(t *testing.T) {
+	for _, test := range []struct{ concurrency, small int }{{1, 1}, {2, 8}} {
+		var all []content
+		var layers []oras.Descriptor
+		for i := range 40 {
+			c := blob(fmt.Sprint("small", i))
+			if i < 10 {
+				c = blob(strings.Repeat(fmt.Sprint("large", i), 16<<10))
+			}
+			all, layers = append(all, c), append(layers, c.Descriptor)
+		}
+		src := newStore(t, append(all, emptyConfig, image("many", layers...))...)
+		var mu sync.Mutex
+		moving, enough := map[bool]int{}, make(chan struct{})
+		s := memory.New()
+		dst := &hooked{Store: s, push: func(ctx context.Context, desc oras.Descriptor, content io.Reader) error {
+			small, most := desc.Size <= 64<<10, test.concurrency
+			if small {
+				most = test.small
+			}
+			mu.Lock()
+			moving[small]++
+			if moving[small] > most {
+				t.Errorf("concurrency %d: %d at once, small: %t", test.concurrency, moving[small], small)
+			}
+			if moving[true] == test.small {
+				select {
+				case <-enough:
+				default:
+					close(enough)
+				}
+			}
+			mu.Unlock()
+			if small {
+				select {
+				case <-enough: // no sooner, or Copy hangs
+				case <-ctx.Done():
+				}
+			}
+			defer func() {
+				mu.Lock()
+				moving[small]--
+				mu.Unlock()
+			}()
+			return s.Push(ctx, desc, content)
+		}}
+		_, err := oras.Copy(t.Context(), src, "root", dst, &oras.CopyOptions{Concurrency: test.concurrency})
+		must(t, err)
+	}
 }
