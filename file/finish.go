@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/archive"
 )
@@ -39,21 +37,24 @@ type writtenFile struct {
 }
 
 // finish gives f its final name, or lets it wait for Commit.
+//
+// The file is closed before, which is when some file systems tell that they could not
+// write it, but not synced: that would take as long as all the rest, what is pulled can
+// be pulled again, and the next pull reads what is there. So a loss of power may leave
+// a file incomplete that was pulled in the last seconds.
 func (s *Store) finish(f *finished) (waits bool, err error) {
-	if !s.opts.Stage {
-		err := s.settle(f)
-		if err == nil {
-			err = s.place(f)
-		}
-		return false, errors.Join(err, f.discard())
-	}
 	if f.part != nil {
-		if err := f.part.hold(); err != nil {
+		err = f.part.hold()
+		if err == nil {
+			err = f.part.close()
+		}
+		if err != nil {
 			return false, errors.Join(err, f.discard())
 		}
-		if err := f.part.close(); err != nil {
-			return false, errors.Join(err, f.discard())
-		}
+	}
+	if !s.opts.Stage {
+		err := s.place(f)
+		return false, errors.Join(err, f.discard())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,24 +75,6 @@ func (f *finished) discard() error {
 		err = errors.Join(err, f.part.remove())
 	}
 	return err
-}
-
-// settle makes the content of a file durable, and its mode that of the file it is to
-// replace.
-func (s *Store) settle(f *finished) error {
-	if f.tree != nil {
-		return nil
-	}
-	old, err := s.checkOld(f.at)
-	if err != nil {
-		return err
-	}
-	if old != nil && old.Mode().IsRegular() {
-		if err := f.part.file.Chmod(old.Mode().Perm()); err != nil {
-			return err
-		}
-	}
-	return f.part.file.Sync()
 }
 
 // place gives f its final name.
@@ -147,6 +130,11 @@ func (s *Store) rename(f *finished) error {
 			}
 		}
 	}
+	if old != nil && old.Mode().IsRegular() {
+		if err := f.at.root.Chmod(f.part.name, old.Mode().Perm()); err != nil {
+			return err
+		}
+	}
 	if err := s.give(f.at, f.part.name); err != nil {
 		return err
 	}
@@ -176,16 +164,12 @@ func (s *Store) give(at *place, temp string) error {
 	return at.root.Rename(temp, at.name) // no hard links on this file system
 }
 
-// settlers is how many files Commit makes durable at a time: a file system does
-// many at the cost of few.
-const settlers = 8
-
 // Commit gives everything that was pushed to a store with [Options.Stage] its final
 // name. What could be in the way is looked for first: as long as that finds something
-// nothing has changed, and Commit can be called again. Then all is made durable, and
-// then renamed, in the order in which it was pushed, so that there is no long time
-// in which only some of it is there. The error of a rename ends Commit, as does that
-// of ctx; what has its name by then keeps it. Nothing may be pushed meanwhile.
+// nothing has changed, and Commit can be called again. Then all is renamed, in the order
+// in which it was pushed, so that there is no long time in which only some of it is
+// there. The error of a rename ends Commit, as does that of ctx; what has its name by
+// then keeps it. Nothing may be pushed meanwhile.
 func (s *Store) Commit(ctx context.Context) error {
 	s.mu.Lock()
 	waiting, err := s.waiting, s.check()
@@ -197,14 +181,6 @@ func (s *Store) Commit(ctx context.Context) error {
 		if err := s.checkWay(f.at, f.tree); err != nil {
 			return fmt.Errorf("%s: %w", f.title, err)
 		}
-	}
-	g, syncing := errgroup.WithContext(ctx)
-	g.SetLimit(settlers)
-	for _, f := range waiting {
-		g.Go(func() error { return f.reopen(syncing, s.settle) })
-	}
-	if err := g.Wait(); err != nil {
-		return err
 	}
 	for len(waiting) > 0 {
 		if err := context.Cause(ctx); err != nil {
@@ -235,21 +211,6 @@ func (s *Store) checkWay(at *place, tree *archive.Tree) error {
 	}
 	_, err := s.checkOld(at)
 	return err
-}
-
-// reopen opens the file that waits and calls do.
-func (f *finished) reopen(ctx context.Context, do func(*finished) error) error {
-	if f.tree != nil {
-		return nil
-	}
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
-	var err error
-	if f.part.file, err = f.at.root.OpenFile(f.part.name, os.O_RDWR, 0); err != nil {
-		return err
-	}
-	return errors.Join(do(f), f.part.close())
 }
 
 // placed notes that f, which was at path, has its name, and what still waits.

@@ -17,7 +17,7 @@ import (
 // Push stores content, verified, whole or not at all.
 //
 // With a title it becomes the file of that name below the directory of the store:
-// written to a hidden file in that, synced, and renamed. A file or symbolic link of
+// written to a hidden file in that, and renamed. A file or symbolic link of
 // that name is replaced; the mode of a file stays. With [AnnotationUnpack] "true" it
 // is unpacked to the directory of that name instead, or into it where it exists: see
 // archive.Unpack. Nothing has its final name before all of it is verified, with the

@@ -89,7 +89,7 @@ func (s *Store) extract(ctx context.Context, f *finished, want oras.Digest, expe
 	packed := &packedReader{rest: contextReader{ctx, r}}
 	if f.part != nil {
 		packed.prefix = io.NewSectionReader(f.part.file, 0, there)
-		packed.kept = &pouring{f: f.part.file, offset: there, begun: there}
+		packed.kept = &pouring{f: f.part.file, offset: there}
 	}
 	ahead := archive.Ahead(packed)
 	defer func() {
