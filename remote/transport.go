@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -116,7 +117,26 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 			return nil
 		}
 	}
-	return dialer.DialContext(ctx, network, address)
+	c, err := dialer.DialContext(ctx, network, address)
+	if tcp, ok := c.(*net.TCPConn); ok {
+		return conn{tcp}, nil
+	}
+	return c, err
+}
+
+// A conn takes the bodies of requests in larger pieces than a net.TCPConn, which has
+// 32 KiB at a time.
+type conn struct{ *net.TCPConn }
+
+const writeSize = 256 << 10
+
+var writeBuffers = sync.Pool{New: func() any { return new([writeSize]byte) }}
+
+// ReadFrom is for net/http, which calls it with each body that has a length.
+func (c conn) ReadFrom(r io.Reader) (int64, error) {
+	buf := writeBuffers.Get().(*[writeSize]byte)
+	defer writeBuffers.Put(buf)
+	return io.CopyBuffer(struct{ io.Writer }{c.TCPConn}, struct{ io.Reader }{r}, buf[:])
 }
 
 func hostPort(u *url.URL) string {
