@@ -15,12 +15,17 @@ func (d *Dir) Create(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	err = d.into(name, false, func() error {
+	create := func() error {
 		f, err := d.create(name)
 		if err != nil {
 			return err
 		}
 		return f.Close()
+	}
+	err = d.journal.do(&entry{
+		records: []record{{kind: recordKeep, name: name}}, // it may have been deleted before
+		lazy:    true,
+		apply:   func() error { return d.into(name, false, create) },
 	})
 	if err != nil {
 		return failed(key, err)
@@ -99,7 +104,13 @@ func (d *Dir) move(source string, p *put) error {
 		}
 		return d.journal.do(&entry{records: []record{{recordPut, p.name, data, p.twin}, gone}, apply: rename})
 	}
-	if err := d.journal.do(&entry{records: []record{{kind: recordKeep, name: p.name}}, apply: rename}); err != nil {
+	p.large = true
+	err = d.journal.do(&entry{
+		records: []record{{kind: recordKeep, name: p.name}},
+		check:   func() (bool, error) { return false, d.settleSmall([]*put{p}) },
+		apply:   rename,
+	})
+	if err != nil {
 		return err
 	}
 	folder := path.Dir(p.name)

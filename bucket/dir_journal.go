@@ -23,17 +23,19 @@ import (
 type dirJournal struct {
 	dir *Dir
 	// Of who leads:
-	file *os.File // nil until it could be opened
-	busy bool     // the head says that something may not have been done
+	file  *os.File // nil until it could be opened
+	state journalState
 	epoch
 
 	mu       sync.Mutex
 	waiting  []*entry
 	led      bool // somebody leads: writes for those who waited when it began
 	unsynced bool // a record was written that need not be durable yet
+	failed   bool // a sync of the file system did, which the system says only once
 	emptying bool // somebody empties the journal, or will soon
 	closed   bool
 	timer    *time.Timer
+	working  sync.WaitGroup // who empties it
 }
 
 // An entry is a change on its way through the journal.
@@ -57,7 +59,7 @@ const (
 	journalName = ".journal"
 	usersName   = ".users"         // locked by who has the directory open
 	journalFull = 16 << 20         // size in bytes from which the journal is emptied
-	journalMost = 8 * journalFull  // above which it must be before anything else is done
+	journalMost = 2 * journalFull  // above which it must be before anything else is done
 	journalAge  = 10 * time.Second // after which it is, too
 )
 
@@ -152,21 +154,35 @@ func (j *dirJournal) run(round []*entry) (err error) {
 			err = endErr
 		}
 	}()
-	if j.busy { // somebody was killed
-		if err := j.replay(); err != nil {
-			return err
-		}
+	left, err := j.catchUp()
+	if err != nil {
+		return err
 	}
 	lazy := true
 	var todo []*entry
 	for _, e := range round {
+		if left != nil && !e.deletes() {
+			e.err = left
+			continue
+		}
 		if e.check != nil {
-			if e.skip, e.err = e.check(); e.skip || e.err != nil {
+			e.skip, e.err = e.check()
+			if e.err != nil && left == nil && j.state != journalDone {
+				return e.err // it could not empty the journal
+			}
+			if e.skip || e.err != nil {
 				continue
 			}
 		}
 		todo = append(todo, e)
 		lazy = lazy && e.lazy
+	}
+	if left != nil {
+		if err := j.append(todo, lazy); err != nil {
+			return err
+		}
+		applyAll(todo)
+		return nil
 	}
 	if todo, err = j.write(todo, lazy); err != nil {
 		return err
@@ -178,11 +194,35 @@ func (j *dirJournal) run(round []*entry) (err error) {
 			return err
 		}
 	}
-	if err := j.setBusy(false); err != nil {
+	if err := j.setState(journalDone); err != nil {
 		return err
 	}
 	j.age(len(todo) > 0 && !settle)
 	return nil
+}
+
+// catchUp does what others wrote who were killed before they did it, and what must be
+// done again because a sync failed. On a full disk it may have to leave that, and
+// returns why: then something can only be deleted.
+func (j *dirJournal) catchUp() (left, err error) {
+	switch {
+	case j.broken():
+		return nil, j.empty()
+	case j.state == journalBusy:
+		if err := j.replay(); full(err) {
+			return err, nil
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// broken reports whether a sync failed of which nobody has done again what it was for.
+func (j *dirJournal) broken() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.failed || j.state == journalBroken
 }
 
 // applyAll does what entries say, and reports whether something could not be done.
@@ -221,22 +261,18 @@ func (j *dirJournal) begin() error {
 	if _, err := j.file.ReadAt(head[:], 0); err != nil && err != io.EOF {
 		return errors.Join(err, unlockFile(j.file))
 	}
-	j.busy, j.epoch = head[0] != 0, epoch(head[epochAt:])
+	j.state, j.epoch = journalState(head[0]), epoch(head[epochAt:])
 	return nil
 }
 
-// setBusy lets the journal say whether something in it may not have been done.
-func (j *dirJournal) setBusy(busy bool) error {
-	if j.busy == busy {
+// setState tells all processes in which state the journal is.
+func (j *dirJournal) setState(state journalState) error {
+	if j.state == state {
 		return nil
 	}
-	var b [1]byte
-	if busy {
-		b[0] = 1
-	}
-	_, err := j.file.WriteAt(b[:], 0)
+	_, err := j.file.WriteAt([]byte{byte(state)}, 0)
 	if err == nil {
-		j.busy = busy
+		j.state = state
 	}
 	return err
 }
@@ -256,33 +292,34 @@ func (j *dirJournal) write(entries []*entry, lazy bool) ([]*entry, error) {
 	}
 	var todo []*entry
 	for _, e := range entries {
-		if e.grows() {
-			e.err = err
-		} else {
+		if e.deletes() || len(e.records) == 0 {
 			e.settle = true // instead of what could not be written
 			todo = append(todo, e)
+		} else {
+			e.err = err
 		}
 	}
 	return todo, nil
 }
 
-// grows reports whether e takes room.
-func (e *entry) grows() bool {
-	return slices.ContainsFunc(e.records, func(r record) bool { return r.kind != recordGone })
+// deletes reports whether e makes room.
+func (e *entry) deletes() bool {
+	return len(e.records) > 0 && !slices.ContainsFunc(e.records, func(r record) bool { return r.kind != recordGone })
 }
 
 func full(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-// append writes the records of entries. With an error none of them is there.
+// append writes the records of entries. With an error none of them is there, unless
+// the journal says that it is broken.
 func (j *dirJournal) append(entries []*entry, lazy bool) error {
 	info, err := j.file.Stat()
 	if err != nil {
 		return err
 	}
 	end := max(info.Size(), journalHead)
-	if end > journalMost { // emptying it failed
+	if end > journalMost && j.state == journalDone { // emptying it failed
 		if err := j.empty(); err != nil {
 			return err
 		}
@@ -294,21 +331,24 @@ func (j *dirJournal) append(entries []*entry, lazy bool) error {
 			b = j.appendGroup(b, e.records)
 		}
 	}
+	before := j.state
 	if len(b) > 0 {
-		if err := j.setBusy(true); err != nil {
+		if err := j.setState(journalBusy); err != nil {
 			return err
 		}
 		if err = j.dir.doing("write", journalName); err == nil {
 			_, err = j.file.WriteAt(b, end)
 		}
-	}
-	if err == nil && !lazy {
-		if err = j.dir.doing("fsync", journalName); err == nil {
-			err = j.file.Sync()
+		if err != nil {
+			return j.takeBack(end, before, err)
 		}
 	}
-	if err != nil {
-		return errors.Join(err, j.file.Truncate(end), j.setBusy(false))
+	if !lazy {
+		if err := j.fsync(); err != nil {
+			// What was written before, and need not have been durable, may be lost
+			// by that, too.
+			return j.takeBack(end, journalBroken, err)
+		}
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -316,13 +356,57 @@ func (j *dirJournal) append(entries []*entry, lazy bool) error {
 	return nil
 }
 
-// empty makes all that was done durable, and forgets what was written: durably too,
-// or what is written next might be found with some of it behind.
-func (j *dirJournal) empty() error {
-	if err := j.dir.syncAll(j.file); err != nil {
+// takeBack removes what was written from end on, since err kept it from being whole or
+// durable. The journal is in state then.
+func (j *dirJournal) takeBack(end int64, state journalState, err error) error {
+	if cutErr := j.file.Truncate(end); cutErr != nil {
+		err, state = errors.Join(err, cutErr), journalBroken
+	}
+	return errors.Join(err, j.setState(state))
+}
+
+func (j *dirJournal) fsync() error {
+	if err := j.dir.doing("fsync", journalName); err != nil {
 		return err
 	}
+	return j.file.Sync()
+}
+
+// syncAll makes all that was done durable. What the system could not write it tells
+// once and may have given up: that is done again before the journal is emptied.
+func (j *dirJournal) syncAll() error {
+	err := j.dir.syncAll(j.file)
+	if err != nil {
+		j.mu.Lock()
+		j.failed = true
+		j.mu.Unlock()
+	}
+	return err
+}
+
+// empty makes all that was done durable, and forgets what was written: durably too,
+// or what is written next might be found with some of it behind. Until that is sure
+// the journal is busy.
+func (j *dirJournal) empty() error {
+	if j.broken() {
+		if err := errors.Join(j.setState(journalBroken), j.rewrite()); err != nil {
+			return err
+		}
+		j.mu.Lock()
+		j.failed = false
+		j.mu.Unlock()
+	}
+	if err := j.syncAll(); err != nil {
+		return errors.Join(err, j.setState(journalBroken))
+	}
 	if err := j.dir.doing("truncate", journalName); err != nil {
+		return err
+	}
+	info, err := j.file.Stat()
+	if err != nil || info.Size() == 0 { // on a disk that has no room for a journal
+		return err
+	}
+	if err := j.setState(journalBusy); err != nil {
 		return err
 	}
 	next := newEpoch()
@@ -333,8 +417,8 @@ func (j *dirJournal) empty() error {
 	if err := j.file.Truncate(journalHead); err != nil {
 		return err
 	}
-	if err := j.file.Sync(); err != nil {
-		return err
+	if err := j.fsync(); err != nil {
+		return errors.Join(err, j.setState(journalBroken))
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -354,7 +438,7 @@ func (j *dirJournal) age(written bool) {
 	case j.closed || j.emptying:
 	case info.Size() > journalFull:
 		j.emptying = true
-		go j.settle()
+		j.working.Go(j.settle)
 	case written && j.timer == nil:
 		j.timer = time.AfterFunc(journalAge, j.settleOld)
 	}
@@ -366,22 +450,25 @@ func (j *dirJournal) settleOld() {
 	j.mu.Lock()
 	j.timer = nil
 	ours := err == nil && info.Size() > journalHead && !j.closed && !j.emptying
-	j.emptying = j.emptying || ours
-	j.mu.Unlock()
 	if ours {
-		j.settle()
+		j.emptying = true
+		j.working.Go(j.settle)
 	}
+	j.mu.Unlock()
 }
 
 // settle empties the journal. Most is made durable before others have to wait. What
 // fails is tried again.
 func (j *dirJournal) settle() {
-	if j.dir.syncAll(j.file) == nil {
+	if j.syncAll() == nil {
 		j.do(&entry{settle: true})
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.emptying, j.timer = false, nil
+	j.emptying = false
+	if j.timer != nil {
+		j.timer.Stop()
+	}
 	if !j.closed { // what was written meanwhile grows old, too
 		j.timer = time.AfterFunc(journalAge, j.settleOld)
 	}
@@ -398,65 +485,6 @@ func (j *dirJournal) sync() error {
 	return j.do(&entry{})
 }
 
-// replay does what the journal says, and cuts off what was not written to its end.
-func (j *dirJournal) replay() error {
-	records, end, err := readJournal(j.file)
-	if err != nil {
-		return err
-	}
-	for _, r := range records {
-		if err := j.dir.redo(r); err != nil {
-			return err
-		}
-	}
-	info, err := j.file.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Size() > end {
-		if err := j.file.Truncate(end); err != nil {
-			return err
-		}
-	}
-	j.age(len(records) > 0)
-	return j.setBusy(false)
-}
-
-// open lets the caller, which is the only one that has the journal in this process,
-// take part. Who finds nobody there does what the journal says.
-func (j *dirJournal) open() (users *os.File, err error) {
-	if err := j.begin(); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if unlockErr := unlockFile(j.file); err == nil {
-			err = unlockErr
-		}
-	}()
-	probe, err := j.dir.root.OpenFile(usersName, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	alone := lockFile(probe) == nil
-	if err := probe.Close(); err != nil {
-		return nil, err
-	}
-	if alone {
-		if err := j.replay(); err != nil {
-			return nil, err
-		}
-	}
-	users, err = j.dir.root.OpenFile(usersName, os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := shareFile(users); err != nil {
-		users.Close()
-		return nil, err
-	}
-	return users, nil
-}
-
 // close empties the journal and lets go of it: what somebody does by hand to the files
 // of a registry that has ended stays.
 func (j *dirJournal) close() error {
@@ -466,6 +494,7 @@ func (j *dirJournal) close() error {
 		j.timer.Stop()
 	}
 	j.mu.Unlock()
+	j.working.Wait()
 	if j.file == nil {
 		return nil
 	}

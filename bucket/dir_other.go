@@ -34,16 +34,3 @@ func (d *Dir) syncAll(journal *os.File) error {
 	}
 	return nil
 }
-
-// syncFile makes what is in the file called name durable.
-func (d *Dir) syncFile(name string) error {
-	f, err := d.openFile(name, os.O_RDWR)
-	if err != nil {
-		return err
-	}
-	err = (&dirFile{f, d, name}).Sync()
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	return err
-}

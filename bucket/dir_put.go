@@ -228,6 +228,13 @@ func (d *Dir) write(ctx context.Context, p *put, content io.Reader) (err error) 
 	case p.Size >= 0 && n != p.Size:
 		return sizeError(p, n)
 	}
+	if n <= maxJournaled { // nobody knew
+		p.large, p.data = false, make([]byte, n)
+		if _, err := f.ReadAt(p.data, 0); err != nil && err != io.EOF {
+			return failed(p.Key, err)
+		}
+		return nil
+	}
 	if p.same, err = d.matches(ctx, f, n, p.twin); err != nil {
 		return failed(p.Key, err)
 	}
@@ -352,6 +359,7 @@ func (d *Dir) placeAll(ctx context.Context, puts []*put) error {
 		}
 	}
 	if len(place) > 0 {
+		e.check = func() (bool, error) { return false, d.settleSmall(place) }
 		var placeErr error
 		e.apply = func() error {
 			for _, p := range place {
@@ -373,6 +381,22 @@ func (d *Dir) placeAll(ctx context.Context, puts []*put) error {
 		}
 	}
 	return d.syncedAll(folders)
+}
+
+// settleSmall empties the journal if a large one of puts is to replace something that
+// only the journal keeps: what that says of it will be hidden by then, but not be
+// on the disk. The caller leads.
+func (d *Dir) settleSmall(puts []*put) error {
+	for _, p := range puts {
+		if !p.large {
+			continue
+		}
+		info, err := object(d.stat(p.name))
+		if err == nil && info.Size() <= maxJournaled {
+			return d.journal.empty()
+		}
+	}
+	return nil
 }
 
 // syncedAll makes the names in folders durable, on behalf of the object that each
@@ -564,31 +588,4 @@ func (d *Dir) erase(name string) error {
 		return err
 	}
 	return d.remove(name)
-}
-
-// redo does again what r says.
-func (d *Dir) redo(r record) error {
-	switch r.kind {
-	case recordGone:
-		if err := d.erase(r.name); !missing(err) {
-			return err
-		}
-	case recordPut:
-		return d.redoPut(r)
-	}
-	return nil
-}
-
-func (d *Dir) redoPut(r record) (err error) {
-	ctx, content, size := context.Background(), bytes.NewReader(r.data), int64(len(r.data))
-	done, err := d.matches(ctx, content, size, r.name)
-	if done || err != nil {
-		return err
-	}
-	p := &put{Object: Object{Key: r.name, Size: size}, name: r.name, twin: r.twin, data: r.data}
-	if p.same, err = d.matches(ctx, content, size, r.twin); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.discard(p.temp)) }()
-	return d.place(p)
 }

@@ -53,3 +53,6 @@ func (d *Dir) Waiting() int {
 	defer d.journal.mu.Unlock()
 	return len(d.journal.waiting)
 }
+
+// SettleAhead is Settle as it is done from time to time.
+func (d *Dir) SettleAhead() { d.journal.settle() }

@@ -3,6 +3,7 @@ package bucket
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"io"
 	"math"
@@ -25,8 +26,8 @@ const (
 	recordGone                   // it is not there
 )
 
-// The journal begins with a page that says in its first byte whether something behind
-// it may not have been done yet, and in its second eight which epoch it is. Behind it
+// The journal begins with a page that says in its first byte in which state it is, and
+// in its second eight which epoch. Behind it
 // are groups of records, each whole or not there: the length of the records, the
 // CRC-32C of the epoch and of them, and for each its kind, name, data and twin. An
 // epoch ends when the journal is emptied; groups of another one are left over.
@@ -38,6 +39,14 @@ const (
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+type journalState byte
+
+const (
+	journalDone   journalState = iota // all that is in it was done
+	journalBusy                       // some of it may not have been
+	journalBroken                     // nor may what was done be on the disk, as a sync failed
+)
 
 type epoch [8]byte
 
@@ -67,41 +76,46 @@ func (e epoch) appendGroup(b []byte, records []record) []byte {
 	return b
 }
 
+var errRecords = errors.New("the journal was written by a later version of this program: use that")
+
 // readGroups returns the records of all groups that b begins with, and how many bytes
-// those are.
-func (e epoch) readGroups(b []byte) (all []record, size int) {
+// those are. A group that is whole and says what is not known is an error.
+func (e epoch) readGroups(b []byte) (all []record, size int, err error) {
 	for len(b)-size >= groupHead {
 		head, body := b[size:size+groupHead], b[size+groupHead:]
 		n := uint64(binary.BigEndian.Uint32(head))
 		if n == 0 || n > uint64(len(body)) || e.sum(body[:n]) != binary.BigEndian.Uint32(head[4:]) {
 			break
 		}
-		records, whole := readRecords(body[:n])
-		if !whole {
-			break
+		records, err := readRecords(body[:n])
+		if err != nil {
+			return nil, 0, err
 		}
 		all = append(all, records...)
 		size += groupHead + int(n)
 	}
-	return all, size
+	return all, size, nil
 }
 
-func readRecords(b []byte) (records []record, whole bool) {
+func readRecords(b []byte) (records []record, err error) {
 	for len(b) > 0 {
 		r := record{kind: recordKind(b[0])}
+		if r.kind > recordGone {
+			return nil, errRecords
+		}
 		b = b[1:]
 		var fields [3][]byte
 		for i := range fields {
 			n, size := binary.Uvarint(b)
 			if size <= 0 || n > uint64(len(b)-size) {
-				return nil, false
+				return nil, errRecords
 			}
 			fields[i], b = b[size:size+int(n)], b[size+int(n):]
 		}
 		r.name, r.data, r.twin = string(fields[0]), fields[1], string(fields[2])
 		records = append(records, r)
 	}
-	return records, true
+	return records, nil
 }
 
 // lastOf returns the last record of each file, in the order of those.
@@ -126,7 +140,6 @@ func readJournal(f *os.File) (records []record, end int64, err error) {
 	if err != nil || len(b) <= journalHead {
 		return nil, journalHead, err
 	}
-	e := epoch(b[epochAt:])
-	records, n := e.readGroups(b[journalHead:])
-	return lastOf(records), journalHead + int64(n), nil
+	records, n, err := epoch(b[epochAt:]).readGroups(b[journalHead:])
+	return lastOf(records), journalHead + int64(n), err
 }

@@ -39,7 +39,7 @@ func New(b Bucket) *Registry {
 	return &Registry{
 		bucket: b,
 		hashes: hashes{interval: hashInterval},
-		ages:   ages{renew: renewAge, push: pushTime, grace: leastGrace},
+		ages:   ages{renew: renewAge, push: pushTime, grace: LeastGrace},
 		known:  map[string]time.Time{},
 	}
 }

@@ -9,10 +9,13 @@ import (
 )
 
 const (
-	renewAge   = time.Minute     // from which on an object is made young again by who relies on it
-	pushTime   = 2 * time.Minute // after which a push that is still under way relies on nothing any longer
-	leastGrace = 5 * time.Minute // more than both together
+	renewAge = time.Minute     // from which on an object is made young again by who relies on it
+	pushTime = 2 * time.Minute // after which a push that is still under way relies on nothing any longer
 )
+
+// LeastGrace is for how long a collection keeps content at least: so long somebody may
+// rely on it who has not referred to it yet. It is more than the times above together.
+const LeastGrace = 5 * time.Minute
 
 // ages are the times that keep garbage and what is about to be named apart.
 //

@@ -32,16 +32,22 @@ var resumedCopies = []resumedCopy{
 	{"restore from an archive", "restore --input MADE.tar PROXY/NEW:v1", "REG/NEW:v1"},
 }
 
+// pushLarge pushes a large file as from:v1, and returns who did, and what is in it.
+func pushLarge(t *testing.T, reg string) (*runner, []byte) {
+	t.Helper()
+	r, data := newRunner(t), make([]byte, resumedSize)
+	rand.Read(data)
+	mustWrite(t, filepath.Join(r.dir, "large"), data)
+	r.run("push", reg+"/from:v1", "large")
+	return r, data
+}
+
 // TestResumeCopy is TestResume of copies: broken off at 90 % and run again, they move
 // what was missing and less than 11 % of all bytes, and what comes out is right.
 func TestResumeCopy(t *testing.T) {
 	registry := startRegistry(t, t.TempDir())
 	reg := localhost(registry.host)
-	made := newRunner(t)
-	data := make([]byte, resumedSize)
-	rand.Read(data)
-	mustWrite(t, filepath.Join(made.dir, "large"), data)
-	made.run("push", reg+"/from:v1", "large")
+	made, data := pushLarge(t, reg)
 	made.run("backup", reg+"/from:v1", "-o", "made")
 	made.run("backup", reg+"/from:v1", "-o", "made.tar")
 	for _, test := range resumedCopies {
@@ -90,11 +96,7 @@ func TestResumeCopy(t *testing.T) {
 func TestResumeBlob(t *testing.T) {
 	registry := startRegistry(t, t.TempDir())
 	reg := localhost(registry.host)
-	made := newRunner(t)
-	data := make([]byte, resumedSize)
-	rand.Read(data)
-	mustWrite(t, filepath.Join(made.dir, "large"), data)
-	made.run("push", reg+"/from:v1", "large")
+	made, data := pushLarge(t, reg)
 	blob := "/from@" + oras.SHA256.Digest(data).String()
 	for _, test := range []struct {
 		name        string

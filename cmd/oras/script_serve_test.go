@@ -94,25 +94,33 @@ func (p *registryProcess) refused(t *testing.T) {
 	t.Fatal("it goes on listening")
 }
 
+const half = 16 << 20 // bytes, more than the connection's buffers hold
+
+// download returns twice half, which it pushes to the repository r, and a download of
+// that under way.
+func (p *registryProcess) download(t *testing.T) ([]byte, io.ReadCloser) {
+	t.Helper()
+	content := make([]byte, 2*half)
+	rand.Read(content)
+	desc, err := oras.PushBytes(t.Context(), p.repository(t, "r"), oras.MediaTypeBlob, content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	download, err := p.repository(t, "r").Fetch(t.Context(), desc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { download.Close() })
+	return content, download
+}
+
 // TestServeStops: told to terminate, the registry takes no more connections, lets the
 // upload and the download under way end, and ends with status 0.
 func TestServeStops(t *testing.T) {
-	const half = 16 << 20 // more than the connection's buffers hold
-	content := make([]byte, 2*half)
-	rand.Read(content)
 	data := t.TempDir()
 	p := startRegistry(t, data)
+	content, download := p.download(t)
 	ctx := t.Context()
-	old, err := oras.PushBytes(ctx, p.repository(t, "r"), oras.MediaTypeBlob, content)
-	if err != nil {
-		t.Fatal(err)
-	}
-	download, err := p.repository(t, "r").Fetch(ctx, old)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer download.Close()
-
 	more := bytes.Clone(content)
 	more[0]++
 	desc := oras.DescriptorOf(oras.MediaTypeBlob, more)
@@ -149,22 +157,10 @@ func TestServeStops(t *testing.T) {
 // stand still that it would wait for for ever, with status 0, and leaves nothing that
 // is not whole, and no lock. The upload goes on afterwards.
 func TestServeInterrupted(t *testing.T) {
-	const half = 16 << 20 // more than the connection's buffers hold
-	content := make([]byte, 2*half)
-	rand.Read(content)
 	data := t.TempDir()
 	p := startRegistry(t, data, "--drain-delay", "1h", "--drain-timeout", "0", "--idle-timeout", "1h")
+	content, _ := p.download(t) // which nobody reads
 	ctx := t.Context()
-	old, err := oras.PushBytes(ctx, p.repository(t, "r"), oras.MediaTypeBlob, content)
-	if err != nil {
-		t.Fatal(err)
-	}
-	download, err := p.repository(t, "r").Fetch(ctx, old)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer download.Close()
-
 	more := bytes.Clone(content)
 	more[0]++
 	begun, err := oras.BeginUpload(ctx, p.repository(t, "r"), oras.SHA256)

@@ -14,10 +14,6 @@ import (
 	"github.com/c73062ad/oras/server"
 )
 
-// leastGrace is for how long a registry keeps content at least: so long somebody may
-// rely on it who has not referred to it yet.
-const leastGrace = 5 * time.Minute
-
 // collectFlags say when garbage is collected, and what is garbage.
 type collectFlags struct {
 	interval, grace, untagged, uploads time.Duration
@@ -34,7 +30,7 @@ func (f *collectFlags) check() error {
 	if f.interval < 0 || f.untagged < 0 {
 		return errors.New("--gc-interval and --gc-untagged cannot be negative")
 	}
-	if f.grace < leastGrace || f.uploads < leastGrace {
+	if f.grace < bucket.LeastGrace || f.uploads < bucket.LeastGrace {
 		return errors.New("--gc-grace and --gc-uploads must be 5 minutes at least")
 	}
 	return nil

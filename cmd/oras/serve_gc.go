@@ -69,9 +69,9 @@ func (c *serveGCCommand) run(cmd *cobra.Command, con console) error {
 			return fmt.Errorf("--%s %v: time cannot be negative", name, value)
 		}
 	}
-	if c.opts.Grace < leastGrace {
-		fmt.Fprintf(con.err, "WARNING: --grace %v: blobs are kept for %v at least, and so they are now\n", c.opts.Grace, leastGrace)
-		c.opts.Grace = leastGrace
+	if c.opts.Grace < bucket.LeastGrace {
+		fmt.Fprintf(con.err, "WARNING: --grace %v: blobs are kept for %v at least, and so they are now\n", c.opts.Grace, bucket.LeastGrace)
+		c.opts.Grace = bucket.LeastGrace
 	}
 	data, err := c.open()
 	if err != nil {
