@@ -179,7 +179,7 @@ func isTar(path string) bool { return strings.EqualFold(filepath.Ext(path), ".ta
 // toDirectory backs up into the layout in the output directory, which comes to be
 // if need be.
 func (c *backupCommand) toDirectory(ctx context.Context, con console, src store, tagged []taggedManifest) ([]copiedTag, error) {
-	dst, err := openLayout(ctx, c.output, layout.Open)
+	dst, err := createLayout(ctx, c.output)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +193,11 @@ func (c *backupCommand) toDirectory(ctx context.Context, con console, src store,
 func (c *backupCommand) toTar(ctx context.Context, con console, src store, tagged []taggedManifest) (done []copiedTag, err error) {
 	dir, remove, err := c.openWork(tagged)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.output, cause(err))
+		err = fmt.Errorf("%s: %w", c.output, cause(err))
+		if cannotWrite(err) {
+			err = hint(err, "Name with --output a file in a directory that can be written")
+		}
+		return nil, err
 	}
 	inContent := false
 	defer func() {
@@ -369,7 +373,7 @@ func (c *backupCommand) pull(ctx context.Context, con console, src store, dst *l
 // tags.
 func (t *target) parseTags(raw string) error {
 	if strings.Contains(raw, "@") {
-		return fmt.Errorf("digest references are not supported: %q", raw)
+		return hint(fmt.Errorf("digest references are not supported: %q", raw), "Name tags behind the repository, as in name:tag1,tag2, or none for all it has")
 	}
 	return t.parse(raw)
 }

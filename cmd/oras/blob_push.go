@@ -106,6 +106,11 @@ func (c *blobPushCommand) run(cmd *cobra.Command, con console, raw, path string)
 		},
 	})
 	if err != nil {
+		if errors.Is(err, oras.ErrInvalid) && path == "-" {
+			err = hint(err, "Nothing is stored: the digest and --size must be those of what standard input gives")
+		} else if errors.Is(err, oras.ErrInvalid) {
+			err = hint(err, changesFile)
+		}
 		goesOn := uploads.open.Load() > 0 || c.isLayout() && out.hasPart(c.name)
 		return resumable(c.explain(env, err), goesOn, resumesInContent)
 	}
@@ -148,7 +153,7 @@ func (c *blobPushCommand) describe(file *os.File, desc *oras.Descriptor) error {
 	}
 	digest := algorithm.Sum(h)
 	if c.size >= 0 && c.size != n {
-		return fmt.Errorf("input size %d does not match the actual content size %d", c.size, n)
+		return hint(fmt.Errorf("input size %d does not match the actual content size %d", c.size, n), "Push another file, or leave out --size")
 	}
 	if !c.digest.IsZero() && digest != c.digest {
 		return hint(fmt.Errorf("%s: input digest %s does not match the actual content digest %s", file.Name(), c.digest, digest),

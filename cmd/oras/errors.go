@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -138,40 +139,53 @@ func sideFlag(cmd *cobra.Command, name string) string {
 	return "--" + name
 }
 
-// What is said of what is not there.
+// What is said of what is not there, or not as it was.
 const (
 	makesLayout = `An OCI image layout is a directory, or a tar archive of one: "oras backup", "oras cp --to-oci-layout" and "oras push --oci-layout" make one`
 	makesBackup = `Name with --input what "oras backup" made, a directory or a tar archive`
 	pathsBegin  = "Name a file or directory that is there: a path begins in the working directory"
+	changesFile = "Run the same command again when nothing writes to the file any more"
 	filesBegin  = "Name a file that is there: a path begins in the working directory"
 )
 
-// missingTag returns the hint for what t does not have.
-func (t *target) missingTag(err error) string {
+// missing returns the hint for what t does not have: its repository, its tag or its
+// digest, or what those refer to.
+func (t *target) missing(err error) string {
+	tags, repositories := "oras repo tags --oci-layout "+t.name, ""
+	if !t.isLayout() {
+		plain := ""
+		if t.plainHTTP {
+			plain = " --plain-http"
+		}
+		tags, repositories = "oras repo tags "+t.name+plain, "oras repo ls "+t.ref.Registry+plain
+	}
 	var answer *remote.Error
 	errors.As(err, &answer)
-	plain := ""
-	if t.plainHTTP {
-		plain = " --plain-http"
-	}
 	says := func(words string) bool { return strings.Contains(err.Error(), words) }
 	switch {
 	case says("no manifest for platform"):
 		return "Leave --platform out, or choose one of those that \"oras manifest fetch\" shows"
 	case says("platform"), says("media type"):
 		return "" // there is something
-	case t.isLayout() && len(t.tags) == 0 && !t.digest.IsZero():
+	case !t.isLayout() && (answer == nil || answer.Method != http.MethodGet && answer.Method != http.MethodHead):
 		return ""
+	case answer != nil && (strings.HasSuffix(answer.URL, "/tags/list") || isUnknownName(answer)):
+		return fmt.Sprintf("Run %q for the repositories there are", repositories)
+	case !t.digest.IsZero() && says(t.digest.String()):
+		return fmt.Sprintf(`Check the digest: %q lists the tags there are, and "oras manifest fetch" shows what one refers to`, tags)
+	case says("sha256:"), says("sha512:"):
+		return "It is referred to, but not there: take it from another copy, or have it pushed again"
 	case t.isLayout():
-		return fmt.Sprintf("Run %q for the tags there are", "oras repo tags --oci-layout "+t.name)
-	case answer == nil || answer.Method != http.MethodGet && answer.Method != http.MethodHead:
-		return ""
-	case strings.Contains(answer.URL, "/blobs/"):
-		return ""
-	case strings.HasSuffix(answer.URL, "/tags/list") || isUnknownName(answer):
-		return fmt.Sprintf("Run %q for the repositories there are", "oras repo ls "+t.ref.Registry+plain)
+		return fmt.Sprintf("Run %q for the tags there are", tags)
 	}
-	return fmt.Sprintf("Run %q for the tags there are", "oras repo tags "+t.name+plain)
+	// The answer to a HEAD does not say whether it is the tag or the repository.
+	return fmt.Sprintf("Run %q for the tags there are, %q for the repositories", tags, repositories)
+}
+
+// cannotWrite reports whether err is that of a place where nothing can be made or
+// written.
+func cannotWrite(err error) bool {
+	return slices.ContainsFunc([]error{fs.ErrPermission, fs.ErrNotExist, syscall.ENOTDIR, syscall.EROFS}, func(e error) bool { return errors.Is(err, e) })
 }
 
 // isUnknownName reports whether there is no such repository.
@@ -203,8 +217,14 @@ func wayOut(cmd *cobra.Command, err error) string {
 		return "Install it, or take it out of the registry config to keep logins in that file"
 	case errors.As(err, new(*auth.RealmError)):
 		return "If that host is the registry's own token service, name it in the environment variable ORAS_ALLOW_REALMS"
+	case errors.Is(err, oras.ErrUnauthorized) && refusal(err) != nil && cmd != nil && cmd.Name() == "login":
+		return "The registry did not accept the login: check user name and password"
 	case errors.Is(err, oras.ErrUnauthorized) && refusal(err) != nil:
 		return `The registry did not accept the login: check user name and password, or log in with "oras login"`
+	case errors.Is(err, oras.ErrInvalid) && (says("changed since it was read") || says("changed while it was sent")):
+		return changesFile
+	case errors.Is(err, oras.ErrInvalid) && (says("its digest is") || says(" bytes, not ") || says("more than ")):
+		return "What is stored there is damaged, or it was changed on the way: take it from another copy, or have it pushed again"
 	case answered(err, http.StatusInsufficientStorage):
 		return "The registry has no room left: ask who runs it to make some, then run the same command again"
 	case answeredPlain(err):

@@ -78,7 +78,7 @@ func (f *packFlags) checkConfig() error {
 }
 
 // checkExport checks --export-manifest before anything is pushed: there must be a
-// directory for the file.
+// directory for the file, and none of its name.
 func (f *packFlags) checkExport() error {
 	if f.exportManifest == "" {
 		return nil
@@ -87,8 +87,11 @@ func (f *packFlags) checkExport() error {
 	if err == nil && !info.IsDir() {
 		err = syscall.ENOTDIR
 	}
+	if info, e := os.Stat(f.exportManifest); e == nil && info.IsDir() {
+		err = syscall.EISDIR
+	}
 	if err != nil {
-		return fmt.Errorf("--export-manifest %s: %w", f.exportManifest, cause(err))
+		return hint(fmt.Errorf("--export-manifest %s: %w", f.exportManifest, cause(err)), "Name a file in a directory that can be written")
 	}
 	return nil
 }

@@ -120,7 +120,9 @@ func (c *indexCommand) find(ctx context.Context, reference string, kind sourceKi
 	desc, err := c.store.Resolve(ctx, reference)
 	switch {
 	case errors.Is(err, oras.ErrNotFound):
-		return desc, fmt.Errorf("could not find the %s %s: %w", kind.noun, reference, c.explain(c.env, err))
+		at := c.target
+		at.digest, _ = oras.ParseDigest(reference) // else it is a tag
+		return desc, fmt.Errorf("could not find the %s %s: %w", kind.noun, reference, at.explain(c.env, err))
 	case err != nil:
 		return desc, c.explain(c.env, err)
 	case kind.is(desc.MediaType):

@@ -117,7 +117,7 @@ func (c *manifestPushCommand) manifestType(cmd *cobra.Command, path string, data
 		MediaType string `json:"mediaType"`
 	}
 	if err := json.Unmarshal(data, &m); err != nil {
-		return "", fmt.Errorf("%s: not a manifest: %w", path, err)
+		return "", hint(fmt.Errorf("%s: not a manifest: %w", path, err), `Name a manifest in JSON, such as "oras manifest fetch" shows; "oras push" packs files into one`)
 	}
 	if m.MediaType == "" {
 		return "", &usageError{

@@ -44,3 +44,12 @@ func openLayout(ctx context.Context, path string, open func(string) (*layout.Sto
 	}
 	return s, nil
 }
+
+// createLayout is openLayout for writing: the layout comes to be if need be.
+func createLayout(ctx context.Context, path string) (*layout.Store, error) {
+	s, err := openLayout(ctx, path, layout.Open)
+	if cannotWrite(err) {
+		err = hint(err, "Name a directory for the OCI image layout that can be written, or made")
+	}
+	return s, err
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -144,7 +143,7 @@ func (c *pullCommand) explain(env *environment, err error) error {
 		switch {
 		case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 			return withHint(err, "Make room there and run the same command again, or name another directory with --output")
-		case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		case cannotWrite(err):
 			return withHint(err, "Name a directory that you can write to with --output")
 		}
 		return err

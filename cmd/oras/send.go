@@ -234,7 +234,10 @@ func (s *sender) push(ctx context.Context, dst oras.Target, opts *oras.PackOptio
 	if err != nil {
 		return desc, err
 	}
-	return desc, writeFile(flags.exportManifest, data)
+	if err := writeFile(flags.exportManifest, data); err != nil {
+		return desc, hint(fmt.Errorf("--export-manifest %s: %w", flags.exportManifest, cause(err)), "The manifest is pushed: \"oras manifest fetch\" shows it")
+	}
+	return desc, nil
 }
 
 // pack packs a manifest. One that refers to a subject is another each time, so that

@@ -76,9 +76,9 @@ func (c *serveCheckCommand) run(cmd *cobra.Command, con console) error {
 	if wrong := done.Problems - done.Repaired; wrong > 0 {
 		err := fmt.Errorf("%s in %s", number(wrong, "problem"), c.data)
 		if c.repair {
-			return err
+			return hint(err, "Push again what is missing, or delete what refers to it, and check once more")
 		}
-		return hint(err, "Mend what can be mended with --repair")
+		return hint(err, "Mend what can be mended with --repair; what is nowhere whole must be pushed again, or what refers to it deleted")
 	}
 	return out.err
 }

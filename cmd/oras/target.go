@@ -206,7 +206,7 @@ func (t *target) openWrite(ctx context.Context, env *environment) (store, error)
 	if info, err := os.Stat(t.name); err == nil && !info.IsDir() {
 		return nil, hint(fmt.Errorf("%s: an OCI image layout in a file can only be read", t.name), "Name a directory to write to")
 	}
-	return openLayout(ctx, t.name, layout.Open)
+	return createLayout(ctx, t.name)
 }
 
 // openExisting opens the target for writing to what is there: no layout comes to
@@ -233,5 +233,5 @@ func (t *target) explain(env *environment, err error) error {
 	if t.isLayout() {
 		err = fmt.Errorf("%s: %w", t.name, err)
 	}
-	return withHint(err, t.missingTag(err))
+	return withHint(err, t.missing(err))
 }
