@@ -102,6 +102,9 @@ func serveContent(w http.ResponseWriter, r *request, content io.ReadSeeker) erro
 	if h.Get("Content-Type") == "" {
 		h.Set("Content-Type", oras.MediaTypeBlob) // whatever it is, no browser shall run it
 	}
+	if unit := r.http.Header.Get("Range"); !strings.HasPrefix(unit, "bytes=") {
+		r.http.Header.Del("Range") // RFC 9110, section 14.2: a unit that is not known
+	}
 	switch ranges := 1 + strings.Count(r.http.Header.Get("Range"), ","); {
 	case ranges > maxRanges:
 		return fmt.Errorf("%w: more than %d", errRange, maxRanges)

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
+	"slices"
 
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/internal/wire"
@@ -13,6 +15,19 @@ import (
 // maxChanges is how often others may change a tag between the look at it and the
 // change of it, before a condition that holds all the same is given up.
 const maxChanges = 100
+
+// lockManifest is lockTags for a push of a manifest. A store without the optional method of
+// [oras.PushTagged] may say to who pushes the same that it is there, a moment before it can
+// be found.
+func (s *server) lockManifest(r *request, desc oras.Descriptor, tags ...string) (unlock func()) {
+	_, inOneStep := r.store.(interface {
+		PushReference(context.Context, oras.Descriptor, io.Reader, string) error
+	})
+	if inOneStep {
+		return s.lockTags(r, tags...)
+	}
+	return s.lockTags(r, append(slices.Clip(tags), string(desc.Digest))...)
+}
 
 // lockTags waits until no other request to this server writes the tags of r, and
 // returns what lets others.
@@ -28,7 +43,7 @@ func (s *server) lockTags(r *request, tags ...string) (unlock func()) {
 // as r demands. typed says that no other media type fits the document.
 func (s *server) push(r *request, desc oras.Descriptor, data []byte, typed bool) error {
 	ctx, tags := r.http.Context(), r.tags()
-	defer s.lockTags(r, tags...)()
+	defer s.lockManifest(r, desc, tags...)()
 	conditions := wire.ParseConditions(r.http.Header)
 	if typed && !conditions.Any() {
 		return refusal(oras.PushTagged(ctx, r.store, desc, bytes.NewReader(data), tags...))

@@ -223,8 +223,11 @@ func (s *server) putUpload(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	defer s.uploads.release(up)
-	if err := s.finish(r, up); err != nil {
-		up.describe(w, r)
+	ended, err := s.finish(r, up)
+	if err != nil {
+		if !ended {
+			up.describe(w, r)
+		}
 		return err
 	}
 	return created(w, r, r.Digest)
@@ -232,25 +235,25 @@ func (s *server) putUpload(w http.ResponseWriter, r *request) error {
 
 // finish ends the upload: with success, or because it is not what it was to be. An
 // upload that was broken off, or whose last chunk is out of order, goes on.
-func (s *server) finish(r *request, up *session) (err error) {
+func (s *server) finish(r *request, up *session) (ended bool, err error) {
 	switch {
 	case up.upload == nil && r.http.ContentLength >= 0: // it is all there is
 		if _, err = chunk(r, 0); err != nil {
-			return err
+			return false, err
 		}
 		err = pushBlob(r)
 	default:
 		if r.http.ContentLength != 0 {
 			if err = s.receive(r, up); err != nil {
-				return err
+				return false, err
 			}
 		}
 		err = up.upload.Commit(r.http.Context(), r.Digest)
 	}
 	if err != nil && oras.Kind(err) != oras.ErrInvalid {
-		return err
+		return false, err
 	}
-	return errors.Join(err, s.uploads.end(up))
+	return true, errors.Join(err, s.uploads.end(up))
 }
 
 // deleteUpload cancels an upload.
