@@ -10,11 +10,20 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 memory=/dev/shm
 room=$(df --output=avail -BG "$memory" 2>/dev/null | tail -n 1 | tr -dc 0-9) || room=0
 if [ -z "${TMPDIR-}" ] && [ "${room:-0}" -ge 6 ] && [ "$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)" -ge 8 ]; then
-	TMPDIR=$(mktemp -d "$memory/oras-test.XXXXXX")
-	trap 'chmod -R u+rwx "$TMPDIR" && rm -rf "$TMPDIR"' EXIT
-	cp "$(type -P true)" "$TMPDIR/true"
-	if "$TMPDIR/true" 2>/dev/null; then export TMPDIR; fi
+	work=$(mktemp -d "$memory/oras-test.XXXXXX")
+	cp "$(type -P true)" "$work/true"
+	if "$work/true" 2>/dev/null; then export TMPDIR=$work; fi
+else
+	work=$(mktemp -d)
 fi
+beside= # the group of processes that runs beside the tests
+finish() {
+	if [ -n "$beside" ]; then
+		kill -- "-$beside" && wait "$beside"
+	fi 2>/dev/null || true
+	chmod -R u+rwx "$work" && rm -rf "$work"
+}
+trap finish EXIT
 
 step() { printf '\n== %s\n' "$*"; }
 
@@ -37,26 +46,44 @@ go mod tidy -diff
 (cd compat && go mod tidy -diff)
 (cd bench && go mod tidy -diff)
 
-step "vet, and build for the other systems"
+step "vet"
 go vet ./...
 (cd compat && go vet ./...)
 (cd bench && go vet ./...)
-GOOS=windows go vet ./...
-GOOS=darwin go build ./...
+
+# These run beside the tests, many of which wait more than they compute; what they
+# print comes after them.
+others() {
+	step "vet, and build for the other systems"
+	GOOS=windows go vet ./...
+	GOOS=darwin go build ./...
+
+	step "the quick start"
+	./quickstart.sh | tail -n 2
+
+	step "tests of the program with the race detector"
+	# Each process of the program would wait a second at its end for more races.
+	GORACE=atexit_sleep_ms=10 go test -race -short -parallel 4 ./cmd/oras -run 'TestServe|Signal|Trace|Progress|Terminal|TestScripts/^(cp|push|pull|backup|restore)$'
+
+	step "against other implementations"
+	(cd compat && go test ./...)
+
+	step "benchmarks compile and run once"
+	(cd bench && go test -run '^$' -bench . -benchtime 1x -short ./...)
+}
+set -m # a group of its own
+others >"$work/others" 2>&1 &
+beside=$!
+set +m
 
 step "tests"
-go test -parallel 4 ./... # some wait more than they compute
+go test -parallel 4 ./...
 
 step "tests with the race detector, where there is concurrency"
 go test -race -short . ./memory ./layout ./bucket ./file ./archive ./auth ./remote ./server ./internal/...
-# Each process of the program would wait a second at its end for more races.
-GORACE=atexit_sleep_ms=10 go test -race -short -parallel 4 ./cmd/oras -run 'TestServe|Signal|Trace|Progress|Terminal|TestScripts/^(cp|push|pull|backup|restore)$'
 
-step "the quick start"
-./quickstart.sh | tail -n 2
-
-step "against other implementations"
-(cd compat && go test ./...)
-
-step "benchmarks compile and run once"
-(cd bench && go test -run '^$' -bench . -benchtime 1x -short ./...)
+status=0
+wait "$beside" || status=$?
+beside=
+cat "$work/others"
+exit "$status"

@@ -88,6 +88,9 @@ func padded(n int) []byte {
 }
 
 func TestManifestLimit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to parse")
+	}
 	f := serve(t, memory.NewRegistry(), &server.Options{ErrorLog: strict(t)})
 	fits, tooLarge := padded(oras.MaxManifestSize), padded(oras.MaxManifestSize+1)
 	path := "/v2/team/hello/manifests/v1"

@@ -18,6 +18,9 @@ import (
 // TestReferrersPages: in whatever order and pages a store lists referrers, each is
 // on one page, and no page is too large.
 func TestReferrersPages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to encode")
+	}
 	var all []oras.Descriptor
 	for i := range 120 {
 		d := oras.DescriptorOf(oras.MediaTypeImageManifest, fmt.Append(nil, i))

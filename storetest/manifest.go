@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"testing"
 
 	"github.com/c73062ad/oras"
 )
@@ -78,6 +79,9 @@ func testManifestPush(s *suite) {
 
 // testManifestSize: manifests of up to oras.MaxManifestSize bytes are accepted.
 func testManifestSize(s *suite) {
+	if testing.Short() {
+		s.Skip("much to parse")
+	}
 	padded := func(size int) content {
 		c := image("padded")
 		head, tail, _ := bytes.Cut(c.data, []byte("padded"))

@@ -24,6 +24,7 @@ type suite struct {
 // tb is what testing.T and rapid.T have in common and a suite needs.
 type tb interface {
 	Helper()
+	Skip(...any)
 	Context() context.Context
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
