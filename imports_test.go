@@ -21,23 +21,24 @@ const module = "github.com/c73062ad/oras"
 // one place only, cmd/oras, and each can be read, replaced and left out by
 // itself. docs/architecture.md has the same table.
 var mayImport = map[string][]string{
-	".":              {},
-	"internal/wire":  {"."},
-	"internal/index": {"."},
-	"internal/claim": {},
-	"storetest":      {"."},
-	"archive":        {},
-	"quickstart":     {},
-	"memory":         {".", "internal/index"},
-	"layout":         {".", "internal/index", "internal/claim"},
-	"bucket":         {"."},
-	"bucket/s3":      {".", "bucket"}, // not there yet
-	"file":           {".", "archive", "internal/claim"},
-	"remote":         {".", "internal/wire"},
-	"server":         {".", "internal/wire"},
-	"auth":           {".", "internal/wire"},
-	"ui":             {"."}, // not there yet
-	"cmd/oras":       {"*"},
+	".":                {},
+	"internal/wire":    {"."},
+	"internal/index":   {"."},
+	"internal/claim":   {},
+	"internal/partial": {"."},
+	"storetest":        {"."},
+	"archive":          {},
+	"quickstart":       {},
+	"memory":           {".", "internal/index"},
+	"layout":           {".", "internal/index", "internal/claim", "internal/partial"},
+	"bucket":           {"."},
+	"bucket/s3":        {".", "bucket"}, // not there yet
+	"file":             {".", "archive", "internal/claim", "internal/partial"},
+	"remote":           {".", "internal/wire"},
+	"server":           {".", "internal/wire"},
+	"auth":             {".", "internal/wire"},
+	"ui":               {"."}, // not there yet
+	"cmd/oras":         {"*"},
 }
 
 func TestImports(t *testing.T) {

@@ -30,6 +30,7 @@ type put struct {
 	temp    string      // the temporary file with the content, until it is placed
 	written time.Time   // when temp was; zero for one that is another name of something
 	same    bool        // the twin has the same content
+	young   bool        // the source was placed only now
 }
 
 // Put is [Bucket.Put]. A size below 0 is one that is not known.
@@ -362,10 +363,13 @@ func (d *Dir) placeAll(ctx context.Context, puts []*put) error {
 		e.check = func() (bool, error) { return false, d.settleSmall(place) }
 		var placeErr error
 		e.apply = func() error {
+			placed := map[string]bool{}
 			for _, p := range place {
+				p.young = placed[p.source]
 				if placeErr = d.place(p); placeErr != nil {
 					return placeErr
 				}
+				placed[p.name] = true
 			}
 			return nil
 		}
@@ -433,7 +437,7 @@ func (d *Dir) place(p *put) error {
 		if p.same {
 			source = p.twin
 		}
-		if d.mayLink(p) && d.into(p.name, true, func() error { return d.link(source, p.name) }) == nil {
+		if d.mayLink(p) && d.into(p.name, p.same || !p.young, func() error { return d.link(source, p.name) }) == nil {
 			return nil
 		}
 		p.same = false // it went, or can have no more names

@@ -65,7 +65,9 @@ func writeUntilFull(args []string) error {
 			if !errors.Is(appendErr, syscall.ENOSPC) || n != u.Size() {
 				return fmt.Errorf("appending to a full disk: %d bytes, size is %d, %v", n, u.Size(), appendErr)
 			}
-			err = u.Abort(ctx)
+			if err := u.Abort(ctx); !errors.Is(err, oras.ErrNotFound) {
+				return fmt.Errorf("what did not fit is kept: %v", err)
+			}
 		}
 		if err != nil && !errors.Is(err, syscall.ENOSPC) {
 			return err

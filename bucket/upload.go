@@ -35,8 +35,8 @@ type upload struct {
 // otherwise. An upload goes on after a restart, or in another process; only a loss
 // of power can take of its bytes, some of the last ones or all, and Size says so. Of
 // two that append or commit at once the second waits, or fails if it is another
-// process. An upload ends when nothing was appended for a day, and when what was
-// written to it could not be made durable.
+// process. An upload ends when nothing was appended for a day, when what was
+// written to it could not be made durable, and when the disk is full.
 func (s *Store) Upload(ctx context.Context, id string) (oras.Upload, error) {
 	if id == "" {
 		return s.BeginUpload(ctx, oras.SHA256)
@@ -168,6 +168,9 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (n
 			return n, errors.Join(u.failed(writeErr), u.failed(err))
 		}
 		u.size = info.Size() // WriteAt need not count what it wrote before it failed
+		if full(writeErr) { // others could not write anything as long as it stays
+			return u.size - offset, u.lost(ctx, writeErr)
+		}
 		return u.size - offset, u.failed(writeErr)
 	}
 	u.size += n
@@ -178,8 +181,8 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (n
 	return n, readErr
 }
 
-// lost ends the upload because of err: the system could not make what was written
-// durable, says so only once, and may have forgotten it.
+// lost ends the upload because of err: there is no room for it, or the system could not
+// make what was written durable, says so only once, and may have forgotten it.
 func (u *upload) lost(ctx context.Context, err error) error {
 	return errors.Join(u.failed(err), u.end(context.WithoutCancel(ctx)))
 }

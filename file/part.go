@@ -1,10 +1,8 @@
 package file
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -46,53 +44,6 @@ func (at *ground) openPart(d oras.Digest, size int64) (*part, error) {
 		return nil, err
 	}
 	return &part{at, name, f}, nil
-}
-
-// resume lets r, a verifier, go on behind what the part has and returns how much that
-// is. Where r cannot, it is nothing. The bytes on disk are hashed again: see
-// [oras.Continue].
-func (p *part) resume(ctx context.Context, r io.Reader, size int64) (n int64, err error) {
-	info, err := p.file.Stat()
-	if err != nil {
-		return 0, err
-	}
-	have := info.Size()
-	if 0 < have && have <= size {
-		n, err = oras.Continue(r, contextReader{ctx, io.NewSectionReader(p.file, 0, have)})
-		if err != nil && !errors.Is(err, oras.ErrUnsupported) {
-			return 0, err
-		}
-	}
-	if n == have {
-		return n, nil
-	}
-	return n, p.file.Truncate(n)
-}
-
-// restart lets r, which went on behind what the part had, begin again.
-func (p *part) restart(r io.Reader) error {
-	if _, err := r.(io.Seeker).Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	return p.file.Truncate(0)
-}
-
-// fill writes r, a verifier, to the part. What it returns first is the error of
-// reading.
-func (p *part) fill(ctx context.Context, r io.Reader, size int64) (readErr, writeErr error) {
-	n, err := p.resume(ctx, r, size)
-	if err != nil {
-		return err, nil
-	}
-	readErr, writeErr = pour(ctx, p.file, n, r, size-n)
-	if n > 0 && writeErr == nil && errors.Is(readErr, oras.ErrInvalid) {
-		// Perhaps it is what was there that is not right.
-		if err := p.restart(r); err != nil {
-			return err, nil
-		}
-		return pour(ctx, p.file, 0, r, size)
-	}
-	return readErr, writeErr
 }
 
 // keptPart is the size in bytes from which a part stays for the next try. Less is not

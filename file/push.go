@@ -12,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/internal/partial"
 )
 
 // Push stores content, verified, whole or not at all.
@@ -164,7 +165,7 @@ func (s *Store) write(ctx context.Context, at *place, d oras.Digest, expected or
 	if err != nil {
 		return nil, at.unwritable(err)
 	}
-	readErr, writeErr := p.fill(ctx, r, expected.Size)
+	readErr, writeErr := partial.Fill(ctx, p.file, r, expected.Size)
 	switch {
 	case writeErr != nil: // a full disk, for one, shall not stay full
 		return nil, errors.Join(at.unwritable(writeErr), p.remove())

@@ -12,6 +12,7 @@ import (
 
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/archive"
+	"github.com/c73062ad/oras/internal/partial"
 )
 
 // keptArchive is the size in bytes from which an archive is kept while it is
@@ -50,14 +51,14 @@ func (s *Store) unpack(ctx context.Context, at *place, d oras.Digest, expected o
 func (s *Store) fillTree(ctx context.Context, f *finished, want oras.Digest, expected oras.Descriptor, r io.Reader) (keep bool, err error) {
 	there := int64(0)
 	if f.part != nil {
-		if there, err = f.part.resume(ctx, r, expected.Size); err != nil {
+		if there, err = partial.Resume(ctx, f.part.file, r, expected.Size); err != nil {
 			return true, err
 		}
 	}
 	keep, err = s.extract(ctx, f, want, expected, r, there)
 	if there > 0 && errors.Is(err, oras.ErrInvalid) {
 		// Perhaps it is what was there that is not right.
-		if err := f.part.restart(r); err != nil {
+		if err := partial.Restart(f.part.file, r); err != nil {
 			return false, err
 		}
 		return s.extract(ctx, f, want, expected, r, 0)
@@ -89,7 +90,7 @@ func (s *Store) extract(ctx context.Context, f *finished, want oras.Digest, expe
 	packed := &packedReader{rest: contextReader{ctx, r}}
 	if f.part != nil {
 		packed.prefix = io.NewSectionReader(f.part.file, 0, there)
-		packed.kept = &pouring{f: f.part.file, offset: there}
+		packed.kept = io.NewOffsetWriter(f.part.file, there)
 	}
 	ahead := archive.Ahead(packed)
 	defer func() {
@@ -119,8 +120,8 @@ func (s *Store) extract(ctx context.Context, f *finished, want oras.Digest, expe
 type packedReader struct {
 	prefix io.Reader // nil once it was read
 	rest   io.Reader
-	kept   *pouring // nil if nothing is kept
-	err    error    // of rest, but for its end
+	kept   io.Writer // nil if nothing is kept
+	err    error     // of rest, but for its end
 }
 
 func (p *packedReader) Read(b []byte) (int, error) {
@@ -133,12 +134,13 @@ func (p *packedReader) Read(b []byte) (int, error) {
 	}
 	n, err := p.rest.Read(b)
 	if p.kept != nil {
-		p.kept.write(b[:n])
-		if p.kept.err != nil {
-			return 0, p.kept.err
+		if _, err := p.kept.Write(b[:n]); err != nil {
+			return 0, err
 		}
 	}
-	p.err = notEOF(err)
+	if err != io.EOF {
+		p.err = err
+	}
 	return n, err
 }
 

@@ -14,13 +14,13 @@ import (
 
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/internal/claim"
+	"github.com/c73062ad/oras/internal/partial"
 )
 
 const (
 	partSuffix = ".part"
 	partAge    = 7 * 24 * time.Hour // a part that was not written to for so long is given up
 	partLeast  = 64 << 10           // bytes: less is not worth going on with
-	partBuffer = 256 << 10
 )
 
 var partGrammar = regexp.MustCompile(`^\.oras-sha(?:256-[0-9a-f]{64}|512-[0-9a-f]{128})\.part$`)
@@ -117,7 +117,7 @@ func (p *Part) push(ctx context.Context, content io.Reader) error {
 	if info, e := statRegular(s.fsys, name); e == nil && info.Size() == p.expected.Size {
 		return errors.Join(s.root.Remove(p.name), f.Close())
 	}
-	readErr, err := fillPart(ctx, f, content, p.expected.Size)
+	readErr, err := partial.Fill(ctx, f, content, p.expected.Size)
 	if err == nil && readErr == nil {
 		err = s.finishPart(f, p.name, name)
 	}
@@ -149,59 +149,6 @@ func (s *Store) finishPart(f *os.File, part, name string) error {
 		return err
 	}
 	return s.syncDir(path.Dir(name))
-}
-
-// fillPart brings the part to its end with what content, a verifier, has behind it.
-// What it returns first is the error of reading.
-func fillPart(ctx context.Context, f *os.File, content io.Reader, size int64) (readErr, writeErr error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	n, have := int64(0), info.Size()
-	if 0 < have && have <= size {
-		n, err = oras.Continue(content, reader{ctx, io.NewSectionReader(f, 0, have)})
-		if err != nil && !errors.Is(err, oras.ErrUnsupported) {
-			return err, nil
-		}
-	}
-	readErr, writeErr = pour(ctx, f, n, content)
-	if n > 0 && writeErr == nil && errors.Is(readErr, oras.ErrInvalid) {
-		// Perhaps it is what was there that is not right.
-		if _, err := content.(io.Seeker).Seek(0, io.SeekStart); err != nil {
-			return errors.Join(readErr, err), nil
-		}
-		return pour(ctx, f, 0, content)
-	}
-	return readErr, writeErr
-}
-
-// pour makes what content has all that f has from offset on. What it returns first is
-// the error of reading.
-func pour(ctx context.Context, f *os.File, offset int64, content io.Reader) (readErr, writeErr error) {
-	if err := f.Truncate(offset); err != nil {
-		return nil, err
-	}
-	r := &failingReader{r: reader{ctx, content}}
-	_, err := io.CopyBuffer(io.NewOffsetWriter(f, offset), r, make([]byte, partBuffer))
-	if r.err != nil {
-		return r.err, nil
-	}
-	return nil, err
-}
-
-// A failingReader keeps what reading failed with.
-type failingReader struct {
-	r   io.Reader
-	err error
-}
-
-func (f *failingReader) Read(p []byte) (int, error) {
-	n, err := f.r.Read(p)
-	if err != nil && err != io.EOF {
-		f.err = err
-	}
-	return n, err
 }
 
 // removeOldPart removes the part called name if nobody went on with it for long, or

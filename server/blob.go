@@ -14,6 +14,11 @@ import (
 	"github.com/c73062ad/oras/internal/wire"
 )
 
+// smallBody is in bytes. What is no larger is sent from a buffer.
+const smallBody = 32 << 10
+
+var smallBodies = sync.Pool{New: func() any { return new([smallBody]byte) }}
+
 // maxRanges is how many ranges of one blob may be asked for at once.
 const maxRanges = 64
 
@@ -153,7 +158,21 @@ func (w *rangeWriter) Write(p []byte) (int, error) {
 	return n, w.note(int64(n), err)
 }
 
+// ReadFrom keeps the form that lets net/http hand a file to the kernel. What is small
+// costs less when it goes with the header.
 func (w *rangeWriter) ReadFrom(src io.Reader) (int64, error) {
+	if limited, ok := src.(*io.LimitedReader); ok && limited.N <= smallBody {
+		buffer := smallBodies.Get().(*[smallBody]byte)
+		defer smallBodies.Put(buffer)
+		n, err := io.ReadFull(limited, buffer[:limited.N])
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			err = nil // as with io.Copy
+		}
+		if n > 0 && err == nil {
+			n, err = w.ResponseWriter.Write(buffer[:n])
+		}
+		return int64(n), w.note(int64(n), err)
+	}
 	n, err := io.Copy(w.ResponseWriter, src)
 	return n, w.note(n, err)
 }

@@ -59,7 +59,7 @@ Example - Delete it, and manifests that no tag leads to and nobody asked for in 
 	fs.BoolVar(&c.opts.DryRun, "dry-run", false, "delete nothing, and say what would be deleted")
 	fs.DurationVar(&c.opts.Grace, "grace", time.Hour, "`time` for which blobs are kept after they were pushed, mounted or asked for; at least 5m")
 	fs.DurationVar(&c.opts.Untagged, "untagged", 0, "`time` for which manifests are kept that no tag leads to, after they were pushed or asked for by digest; 0 keeps them for good")
-	fs.DurationVar(&c.opts.Uploads, "uploads", 24*time.Hour, "`time` for which uploads are kept to which nothing is added")
+	fs.DurationVar(&c.opts.Uploads, "uploads", 24*time.Hour, "`time` for which uploads are kept to which nothing is added; 0 keeps none that nobody is sending to")
 	return cmd
 }
 
@@ -73,6 +73,7 @@ func (c *serveGCCommand) run(cmd *cobra.Command, con console) error {
 		fmt.Fprintf(con.err, "WARNING: --grace %v: blobs are kept for %v at least, and so they are now\n", c.opts.Grace, bucket.LeastGrace)
 		c.opts.Grace = bucket.LeastGrace
 	}
+	c.opts.Uploads = max(c.opts.Uploads, 1) // 0 would be what it is by default
 	data, err := c.open()
 	if err != nil {
 		return err

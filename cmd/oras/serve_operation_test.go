@@ -367,3 +367,40 @@ func TestReadiness(t *testing.T) {
 		t.Errorf("it says %v", err)
 	}
 }
+
+// TestCollectUploads: an upload to which nothing is added stays for a day, unless
+// "oras serve gc" is told to keep none.
+func TestCollectUploads(t *testing.T) {
+	data := t.TempDir()
+	_, url, _ := startServe(t, "--data", data)
+	send := func(method, location, body string) string {
+		t.Helper()
+		req, err := http.NewRequest(method, url+location, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusAccepted {
+			t.Fatalf("%s %s: %s", method, location, resp.Status)
+		}
+		return resp.Header.Get("Location")
+	}
+	send(http.MethodPatch, send(http.MethodPost, "/v2/app/blobs/uploads/", ""), "bytes")
+	collect := func(age string) string {
+		var out, log bytes.Buffer
+		if status := run(t.Context(), []string{"serve", "gc", "--data", data, "--uploads", age}, console{nil, &out, &log}); status != 0 {
+			t.Fatalf("status %d: %s", status, &log)
+		}
+		return out.String()
+	}
+	if got := collect("24h"); !strings.HasPrefix(got, "Deleted 0 objects of 1 repository;") {
+		t.Errorf("--uploads 24h: %s", got)
+	}
+	if got := collect("0"); !regexp.MustCompile(`^app: upload [0-9a-f]{32}: 5 bytes\n`).MatchString(got) {
+		t.Errorf("--uploads 0: %s", got)
+	}
+}

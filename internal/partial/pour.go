@@ -1,4 +1,4 @@
-package file
+package partial
 
 import (
 	"context"
@@ -31,7 +31,7 @@ var (
 // are expected. Whether reading or writing failed, what was read before is written.
 func pour(ctx context.Context, f *os.File, offset int64, r io.Reader, size int64) (readErr, writeErr error) {
 	p := &pouring{f: f, offset: offset}
-	r = contextReader{ctx, r}
+	r = reader{ctx, r}
 	if size > pourBuffer {
 		select {
 		case pourSlots <- struct{}{}:
