@@ -96,6 +96,9 @@ func (c *attachCommand) parse(cmd *cobra.Command, raw string, names []string) (m
 		}
 		return nil, noReference(cmd, raw, question)
 	}
+	if err := c.refuseList(raw); err != nil {
+		return nil, err
+	}
 	if len(names) == 0 && len(annotations[annotationsOfManifest]) == 0 {
 		return nil, &usageError{
 			err:   errNothingToAttach,

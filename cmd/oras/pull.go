@@ -100,7 +100,7 @@ Example - Pull from an OCI image layout, a directory or a tar archive:
 func (c *pullCommand) run(cmd *cobra.Command, con console, raw string) error {
 	ctx := cmd.Context()
 	if err := firstError(c.parseFormat, c.platform.parse,
-		func() error { return c.requireReference(cmd, raw) }, c.checkOutput); err != nil {
+		func() error { return c.requireOne(cmd, raw) }, c.checkOutput); err != nil {
 		return err
 	}
 	con = c.formatFlags.console(con)

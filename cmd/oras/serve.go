@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -15,8 +13,8 @@ import (
 )
 
 type serveCommand struct {
+	dataFlag
 	config  string
-	data    string
 	listen  listenFlags
 	tls     tlsFlags
 	access  accessFlags
@@ -101,13 +99,9 @@ func (c *serveCommand) run(ctx context.Context, con console) error {
 		return err
 	}
 	defer l.close()
-	data, err := bucket.OpenDir(c.data)
+	data, err := c.openOrMake()
 	if err != nil {
-		var number syscall.Errno
-		if errors.As(err, &number) { // what was being done means nothing to the user
-			err = fmt.Errorf("data folder %s: %w", c.data, number)
-		}
-		return hint(err, "Name a directory that can be written with --data")
+		return err
 	}
 	defer data.Close()
 

@@ -133,6 +133,20 @@ func (t *target) requireReference(cmd *cobra.Command, raw string) error {
 	return nil
 }
 
+// requireOne is requireReference for commands that take one manifest.
+func (t *target) requireOne(cmd *cobra.Command, raw string) error {
+	return firstError(func() error { return t.requireReference(cmd, raw) }, func() error { return t.refuseList(raw) })
+}
+
+// refuseList refuses a list of tags where only the first would count.
+func (t *target) refuseList(raw string) error {
+	if len(t.tags) < 2 {
+		return nil
+	}
+	return hint(fmt.Errorf("%q: %w: invalid tag %q", raw, oras.ErrReference, strings.Join(t.tags, ",")),
+		"Please name one tag or digest")
+}
+
 // noReference is the error where a tag or digest is missing; question is put in
 // front of the hint.
 func noReference(cmd *cobra.Command, raw, question string) error {
