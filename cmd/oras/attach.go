@@ -167,7 +167,7 @@ func (c *attachCommand) run(cmd *cobra.Command, con console, raw string, names [
 	}
 	r := attachResult{*newPushResult(&c.target, desc), subject}
 	r.ReferenceAsTags = nil // what is attached has no tag
-	return c.formatFlags.write(con.out, &r)
+	return unprinted(c.formatFlags.write(con.out, &r))
 }
 
 // attachResult is what attach prints.

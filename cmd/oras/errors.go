@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -188,6 +190,62 @@ func cannotWrite(err error) bool {
 	return slices.ContainsFunc([]error{fs.ErrPermission, fs.ErrNotExist, syscall.ENOTDIR, syscall.EROFS}, func(e error) bool { return errors.Is(err, e) })
 }
 
+// isFull reports whether err is that of a disk, or a user's part of one, without room.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// What is said of places for files that cannot be written.
+const (
+	writesLayout = "Name a directory for the OCI image layout that can be written, or made"
+	writesFile   = "Name a file in a directory that can be written"
+	makesRoom    = "Make room there and run the same command again, or name another place"
+)
+
+// unwritten returns why something could not be written, if that is what err is of, or
+// nil.
+func unwritten(err error) error {
+	var file *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &link):
+		return link.Err
+	case errors.As(err, &file) && file.Path != os.Stdout.Name():
+		hidden := strings.HasPrefix(filepath.Base(file.Path), ".oras") // what is only written has such a name
+		if hidden || strings.HasPrefix(file.Op, "mkdir") || isFull(err) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EFBIG) {
+			return file.Err
+		}
+	}
+	return nil
+}
+
+// unwrittenLayout returns err as one of the layout path if something in it could not be
+// written, or else as it is.
+func unwrittenLayout(path string, err error) error {
+	why := unwritten(err)
+	if why == nil {
+		return err
+	}
+	return unwrittenHint(fmt.Errorf("%s: %w", path, why), writesLayout)
+}
+
+// unwrittenHint returns err with a hint if it is of a place without room, or of one that
+// cannot be written, of which another says what would be better.
+func unwrittenHint(err error, another string) error {
+	switch {
+	case isFull(err):
+		return withHint(err, makesRoom)
+	case cannotWrite(err):
+		return withHint(err, another)
+	}
+	return err
+}
+
+// unprinted returns err, of printing the result of a command that did something.
+func unprinted(err error) error {
+	return withHint(err, "It is done all the same: only the result could not be printed")
+}
+
 // isUnknownName reports whether there is no such repository.
 func isUnknownName(answer *remote.Error) bool {
 	return slices.ContainsFunc(answer.Reasons, func(r remote.Reason) bool { return r.Code == "NAME_UNKNOWN" })
@@ -196,7 +254,7 @@ func isUnknownName(answer *remote.Error) bool {
 // withHint is hint for errors that may have one, which stays; no text is none.
 func withHint(err error, text string) error {
 	var known *usageError
-	if text == "" || errors.As(err, &known) {
+	if err == nil || text == "" || errors.As(err, &known) {
 		return err
 	}
 	return hint(err, "%s", text)

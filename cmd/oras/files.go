@@ -91,7 +91,7 @@ func (f *packFlags) checkExport() error {
 		err = syscall.EISDIR
 	}
 	if err != nil {
-		return hint(fmt.Errorf("--export-manifest %s: %w", f.exportManifest, cause(err)), "Name a file in a directory that can be written")
+		return hint(fmt.Errorf("--export-manifest %s: %w", f.exportManifest, cause(err)), writesFile)
 	}
 	return nil
 }

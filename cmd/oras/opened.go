@@ -48,8 +48,8 @@ func openLayout(ctx context.Context, path string, open func(string) (*layout.Sto
 // createLayout is openLayout for writing: the layout comes to be if need be.
 func createLayout(ctx context.Context, path string) (*layout.Store, error) {
 	s, err := openLayout(ctx, path, layout.Open)
-	if cannotWrite(err) {
-		err = hint(err, "Name a directory for the OCI image layout that can be written, or made")
+	if err != nil {
+		return nil, unwrittenHint(unwrittenLayout(path, err), writesLayout)
 	}
-	return s, err
+	return s, nil
 }

@@ -198,7 +198,7 @@ func (c *pushCommand) run(cmd *cobra.Command, con console, raw string) error {
 	if err != nil {
 		return s.resumable(c.target.explain(env, err))
 	}
-	return c.formatFlags.write(con.out, newPushResult(&c.target, desc))
+	return unprinted(c.formatFlags.write(con.out, newPushResult(&c.target, desc)))
 }
 
 // send makes the files an artifact at the target. A layout, which takes nothing whose

@@ -118,7 +118,7 @@ func (c *restoreCommand) run(cmd *cobra.Command, con console, raw string) error 
 		}
 		result.Tags = append(result.Tags, done)
 	}
-	return c.formatFlags.write(con.out, result)
+	return unprinted(c.formatFlags.write(con.out, result))
 }
 
 // restoreResult is what restore prints.

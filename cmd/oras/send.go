@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -135,10 +136,21 @@ func (s *sender) add(ctx context.Context, files []fileArgument) ([]oras.Descript
 	for i, f := range files {
 		g.Go(func() (err error) {
 			descs[i], err = s.addFile(ctx, f)
-			return err
+			return temporaries(err)
 		})
 	}
 	return descs, g.Wait()
+}
+
+// temporaries returns err, if it is that of a place for temporary files, as one that
+// says so, and not of what was to be pushed.
+func temporaries(err error) error {
+	var file *fs.PathError
+	place := os.TempDir()
+	if !errors.As(err, &file) || file.Path != place && !(strings.HasPrefix(file.Path, filepath.Join(place, "oras-")) && (isFull(file) || file.Op == "mkdir")) {
+		return err
+	}
+	return hint(fmt.Errorf("temporary files in %s: %w", place, file.Err), "Name a directory with room for them in the environment variable TMPDIR")
 }
 
 func (s *sender) addFile(ctx context.Context, f fileArgument) (oras.Descriptor, error) {

@@ -242,6 +242,9 @@ func (t *target) explain(env *environment, err error) error {
 		err = env.explain(&t.remoteFlags, t.ref.Registry, err)
 	}
 	if !errors.Is(err, oras.ErrNotFound) {
+		if t.isLayout() {
+			err = unwrittenLayout(t.name, err)
+		}
 		return err
 	}
 	if t.isLayout() {
