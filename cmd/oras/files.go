@@ -160,7 +160,7 @@ func addConfig(ctx context.Context, s *file.Store, ref string, annotations map[s
 	}
 	desc, err := s.Add(ctx, path, path, mediaType)
 	if err != nil {
-		return nil, err
+		return nil, unread(err)
 	}
 	desc.Annotations = annotations // a config has no title
 	return &desc, nil

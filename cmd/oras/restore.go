@@ -159,7 +159,9 @@ func (c *restoreCommand) openInput(ctx context.Context, con console) (*layout.St
 	case info.IsDir():
 		return nil, hint(fmt.Errorf("failed to prepare OCI store from directory: %w", err), makesBackup)
 	case !isTar(c.input) && (errors.Is(err, oras.ErrInvalid) || errors.Is(err, fs.ErrNotExist)):
-		return nil, hint(fmt.Errorf("input path %q is not a tar archive", c.input), "%v", err)
+		return nil, hint(fmt.Errorf("input path %q is not a tar archive", c.input), makesBackup)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, hint(fmt.Errorf("failed to prepare OCI store from tar archive: %w", err), cutOff)
 	default:
 		return nil, hint(fmt.Errorf("failed to prepare OCI store from tar archive: %w", err), makesBackup)
 	}

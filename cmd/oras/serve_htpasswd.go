@@ -50,7 +50,7 @@ func (c *serveHtpasswdCommand) run(cmd *cobra.Command, con console, user string)
 		return err
 	}
 	if password == "" {
-		return errors.New("password required")
+		return hint(errors.New("password required"), "Type it, or give it on standard input, with --password-stdin")
 	}
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
 	if errors.Is(err, bcrypt.ErrPasswordTooLong) {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -206,6 +208,9 @@ func (t *target) openRead(ctx context.Context, env *environment) (store, error) 
 		return nil, hint(fmt.Errorf("failed to access OCI image layout: %s: %w", t.name, cause(err)), makesLayout)
 	}
 	s, err := openLayout(ctx, t.name, layout.OpenReadOnly)
+	if isTar(t.name) && errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, withHint(err, cutOff)
+	}
 	if err != nil {
 		return nil, withHint(err, makesLayout)
 	}
@@ -242,8 +247,11 @@ func (t *target) explain(env *environment, err error) error {
 		err = env.explain(&t.remoteFlags, t.ref.Registry, err)
 	}
 	if !errors.Is(err, oras.ErrNotFound) {
-		if t.isLayout() {
-			err = unwrittenLayout(t.name, err)
+		switch {
+		case t.isLayout():
+			return unwrittenLayout(t.name, err)
+		case errors.Is(err, oras.ErrInvalid) && errors.As(err, new(*json.SyntaxError)):
+			return withHint(fmt.Errorf("%s: %w", t.name, err), "What answers there may be no registry: check its name, or ask who runs it")
 		}
 		return err
 	}
