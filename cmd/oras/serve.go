@@ -49,7 +49,7 @@ Example - Serve on any free port; the line printed says which:
   oras serve --addr 127.0.0.1:0 --data /srv/registry
 
 Example - Serve a network, with TLS, to the users in a file that has alice in it:
-  oras serve htpasswd alice > users
+  oras serve htpasswd alice >> users
   oras serve --addr :443 --tls-cert cert.pem --tls-key key.pem --htpasswd users
 
 Example - Let everybody read and users write, behind a proxy that has TLS, as a file says:
