@@ -132,7 +132,7 @@ func (c *deleteCommand) missing(con console, cause error) error {
 
 // confirm asks a question, which no answer denies.
 func confirm(ctx context.Context, con console, question string) (bool, error) {
-	p := prompter{ctx, con.in, con.out, con.stdin(ctx)}
+	p := prompter{ctx, con.in, con.out, con.stdin(ctx), false}
 	answer, err := p.line(question + " [y/N] ")
 	if err != nil {
 		return false, err

@@ -96,7 +96,7 @@ func (c *loginCommand) ask(ctx context.Context, con console) (err error) {
 	if c.password != "" || c.identityToken != "" {
 		return nil
 	}
-	p := prompter{ctx, con.in, con.out, con.stdin(ctx)}
+	p := prompter{ctx, con.in, con.out, con.stdin(ctx), true}
 	token := c.identityTokenStdin
 	if !c.passwordStdin && !token { // else there was nothing
 		if c.username == "" {
@@ -133,6 +133,7 @@ type prompter struct {
 	in    io.Reader
 	out   io.Writer
 	lines io.Reader // in, as long as ctx is not done
+	ends  bool      // a line that nobody types is ended: what follows has one of its own
 }
 
 // line asks for one line. It reads byte by byte: what follows is for the next.
@@ -145,7 +146,7 @@ func (p *prompter) line(text string) (string, error) {
 		if n > 0 && one[0] != '\n' {
 			line = append(line, one[0])
 		}
-		if err == io.EOF && len(line) == 0 && text != "" { // nobody ended the line
+		if err == io.EOF && len(line) == 0 && p.ends {
 			fmt.Fprintln(p.out)
 		}
 		if err == io.EOF || n > 0 && one[0] == '\n' {

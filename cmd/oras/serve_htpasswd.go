@@ -39,7 +39,7 @@ func (c *serveHtpasswdCommand) run(cmd *cobra.Command, con console, user string)
 	}
 	ctx := cmd.Context()
 	// What is asked goes to standard error: standard output may be the file.
-	p := prompter{ctx, con.in, con.err, con.stdin(ctx)}
+	p := prompter{ctx, con.in, con.err, con.stdin(ctx), true}
 	read := func() (string, error) { return p.secret("Password: ") }
 	if c.passwordStdin {
 		p.out = io.Discard
