@@ -1,6 +1,8 @@
 package oras
 
 import (
+	"fmt"
+
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -31,6 +33,19 @@ const (
 	Skipped                   // it is there: this copy dealt with the digest under another name
 	Restored                  // the target got this name from content it was given under another
 )
+
+var eventKinds = [...]string{
+	Found: "found", Reading: "reading", Read: "read", Copying: "copying", Progress: "progress",
+	Copied: "copied", Exists: "exists", Mounted: "mounted", Skipped: "skipped", Restored: "restored",
+}
+
+// String returns the kind in one word, such as "copied".
+func (k EventKind) String() string {
+	if k < 0 || int(k) >= len(eventKinds) {
+		return fmt.Sprintf("EventKind(%d)", int(k))
+	}
+	return eventKinds[k]
+}
 
 // Name returns what the content is called: its title annotation or else its
 // media type.

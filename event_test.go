@@ -161,3 +161,21 @@ func TestProgressVerifier(t *testing.T) {
 		t.Errorf("told of %d bytes, want %d", told, want)
 	}
 }
+
+// TestEventKind: each kind has a word of its own, and what is no kind has none.
+func TestEventKind(t *testing.T) {
+	seen := map[string]bool{}
+	for k := oras.Found; k <= oras.Restored; k++ {
+		word := k.String()
+		if word == "" || seen[word] || strings.Contains(word, "EventKind") {
+			t.Errorf("%d: %q", int(k), word)
+		}
+		seen[word] = true
+	}
+	if got := oras.Restored.String(); got != "restored" {
+		t.Error(got)
+	}
+	if got := fmt.Sprint(oras.EventKind(-1), oras.Restored+1); got != "EventKind(-1) EventKind(10)" {
+		t.Error(got)
+	}
+}

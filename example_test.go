@@ -2,16 +2,24 @@ package oras_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/auth"
+	"github.com/c73062ad/oras/bucket"
 	"github.com/c73062ad/oras/file"
 	"github.com/c73062ad/oras/memory"
 	"github.com/c73062ad/oras/remote"
@@ -141,6 +149,78 @@ func Example_serve() {
 		return nil
 	}))
 	// Output: [v1]
+}
+
+// Log in to a registry that speaks TLS with a certificate of one's own authority, as
+// `oras push --ca-file ca.pem -u ann --password-stdin` does.
+func Example_login() {
+	ctx := context.Background()
+	host, authorities, stop := secureRegistry("ann", "correct horse")
+	defer stop()
+
+	base := remote.NewTransport()
+	base.TLSClientConfig = &tls.Config{RootCAs: authorities}                                // nil are those that the system knows
+	login := auth.Static(host, auth.Credential{Username: "ann", Password: "correct horse"}) // or auth.OpenConfig: as docker and podman keep it
+	transport := auth.NewTransport(&url.URL{Scheme: "https", Host: host}, login, &auth.Options{
+		Base: &auth.Retry{Base: base}, // tries again when the network fails
+	})
+	repo, err := remote.Open(host+"/hello", &remote.Options{Transport: transport})
+	check(err)
+	pushHello(ctx, repo, "v1")
+
+	_, err = repo.Resolve(ctx, "v1")
+	check(err)
+	stranger, err := remote.Open(host+"/hello", &remote.Options{Transport: base})
+	check(err)
+	_, err = stranger.Resolve(ctx, "v1")
+	fmt.Println(errors.Is(err, oras.ErrUnauthorized))
+	// Output: true
+}
+
+// Serve a registry whose data stays, in a directory, as `oras serve --data DIR` does.
+func Example_serveFromDisk() {
+	ctx := context.Background()
+	dir := directoryWith()
+	defer os.RemoveAll(dir)
+	serve := func(use func(repo *remote.Repository)) {
+		data, err := bucket.OpenDir(filepath.Join(dir, "data"))
+		check(err)
+		defer data.Close()
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		check(err)
+		registry := &http.Server{Handler: server.New(bucket.New(data), nil)}
+		go registry.Serve(listener)
+		defer registry.Close()
+
+		repo, err := remote.Open(listener.Addr().String()+"/hello", &remote.Options{PlainHTTP: true})
+		check(err)
+		use(repo)
+	}
+
+	serve(func(repo *remote.Repository) { pushHello(ctx, repo, "v1") })
+	serve(func(repo *remote.Repository) { // another day
+		desc, err := repo.Resolve(ctx, "v1")
+		check(err)
+		fmt.Println(desc.MediaType)
+	})
+	// Output: application/vnd.oci.image.manifest.v1+json
+}
+
+// secureRegistry returns the host of a registry with TLS and one user, which runs until
+// stop is called, and the authority that its certificate is from.
+func secureRegistry(user, password string) (host string, authorities *x509.CertPool, stop func()) {
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	check(err)
+	dir := directoryWith("users", user+":"+string(hash)+"\n") // as "oras serve htpasswd" prints it
+	users, err := server.Htpasswd(filepath.Join(dir, "users"))
+	check(err)
+	registry := httptest.NewTLSServer(server.New(memory.NewRegistry(), &server.Options{Authorize: users}))
+	authorities = x509.NewCertPool()
+	authorities.AddCert(registry.Certificate())
+	return registry.Listener.Addr().String(), authorities, func() {
+		registry.Close()
+		check(os.RemoveAll(dir))
+	}
 }
 
 // repository returns a repository of a registry that runs until stop is called.

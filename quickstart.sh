@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds oras and walks through its main job on real input, against a registry of
 # its own: push, attach, discover, copy with everything attached, pull, compare.
-# Needs Go, and nothing else. Leaves nothing behind but Go's build cache.
+# Needs Go and bash and, for the first build, the network, for the Go modules. Leaves
+# nothing behind but Go's caches.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 

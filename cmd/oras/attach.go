@@ -96,6 +96,9 @@ func (c *attachCommand) parse(cmd *cobra.Command, raw string, names []string) (m
 		}
 		return nil, noReference(cmd, raw, question)
 	}
+	if err := c.refuseList(raw); err != nil {
+		return nil, err
+	}
 	if len(names) == 0 && len(annotations[annotationsOfManifest]) == 0 {
 		return nil, &usageError{
 			err:   errNothingToAttach,
@@ -164,7 +167,7 @@ func (c *attachCommand) run(cmd *cobra.Command, con console, raw string, names [
 	}
 	r := attachResult{*newPushResult(&c.target, desc), subject}
 	r.ReferenceAsTags = nil // what is attached has no tag
-	return c.formatFlags.write(con.out, &r)
+	return unprinted(c.formatFlags.write(con.out, &r))
 }
 
 // attachResult is what attach prints.

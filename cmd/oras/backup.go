@@ -123,7 +123,7 @@ func (c *backupCommand) run(cmd *cobra.Command, con console, raw string) error {
 	if result.Tags, err = back(ctx, con, src, tagged); err != nil {
 		return c.explain(env, err)
 	}
-	return c.formatFlags.write(con.out, result)
+	return unprinted(c.formatFlags.write(con.out, result))
 }
 
 // backupResult is what backup prints.
@@ -193,11 +193,7 @@ func (c *backupCommand) toDirectory(ctx context.Context, con console, src store,
 func (c *backupCommand) toTar(ctx context.Context, con console, src store, tagged []taggedManifest) (done []copiedTag, err error) {
 	dir, remove, err := c.openWork(tagged)
 	if err != nil {
-		err = fmt.Errorf("%s: %w", c.output, cause(err))
-		if cannotWrite(err) {
-			err = hint(err, "Name with --output a file in a directory that can be written")
-		}
-		return nil, err
+		return nil, unwrittenHint(fmt.Errorf("%s: %w", c.output, cause(err)), "Name with --output a file in a directory that can be written")
 	}
 	inContent := false
 	defer func() {
@@ -206,7 +202,7 @@ func (c *backupCommand) toTar(ctx context.Context, con console, src store, tagge
 	}()
 	dst, err := layout.Open(dir)
 	if err != nil {
-		return nil, err
+		return nil, unwrittenLayout(c.output, err)
 	}
 	defer dst.Close() // before its directory is removed
 	if done, err = c.pull(ctx, con, src, dst, tagged); err != nil {
@@ -357,6 +353,9 @@ func (c *backupCommand) pull(ctx context.Context, con console, src store, dst *l
 			referrers, err = countReferrers(ctx, dst, t.root)
 		}
 		if err != nil {
+			if why := unwritten(err); why != nil {
+				err = unwrittenHint(why, writesLayout)
+			}
 			return nil, fmt.Errorf("failed to back up tag %q from %q to %q: %w", t.tag, c.name, c.output, err)
 		}
 		if _, err := fmt.Fprintf(con.out, "Pulled tag %s with %d referrer(s)\n", t.tag, referrers); err != nil {

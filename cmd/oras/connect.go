@@ -152,11 +152,33 @@ func (e *environment) transport(f *remoteFlags) (http.RoundTripper, error) {
 	if e.trace != nil {
 		next = &traced{e.trace, next}
 	}
-	return &auth.Retry{Base: next, OnRetry: func(r auth.RetryEvent) {
+	return refusePages{&auth.Retry{Base: next, OnRetry: func(r auth.RetryEvent) {
 		if !nobodyListens(r.Err) { // which is rarely about to change, and then the error
 			e.warn(retryText(r))
 		}
-	}}, nil
+	}}}, nil
+}
+
+// refusePages makes an error of a page for people, such as that of a proxy which asks
+// for a login, where a registry answers with JSON. A blob may be a page, and what answers
+// a push or says that something went wrong may be anything.
+type refusePages struct{ base http.RoundTripper }
+
+func (t refusePages) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.base.RoundTrip(r)
+	if err != nil || resp.StatusCode != http.StatusOK || r.Method != http.MethodGet && r.Method != http.MethodHead ||
+		!strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") || !answersJSON(r.URL.Path) {
+		return resp, err
+	}
+	resp.Body.Close()
+	return nil, hint(errors.New("a page is what answers, of the type text/html"),
+		"What answers there is no registry, perhaps a proxy that asks for a login: check the registry's name, and the way to it")
+}
+
+// answersJSON reports whether a registry answers a request for path with JSON.
+func answersJSON(path string) bool {
+	return strings.HasPrefix(path, "/v2/") && (strings.Contains(path, "/manifests/") ||
+		strings.HasSuffix(path, "/tags/list") || strings.HasSuffix(path, "/_catalog"))
 }
 
 func retryText(r auth.RetryEvent) string {

@@ -117,7 +117,7 @@ func (c *copyCommand) run(cmd *cobra.Command, con console, from, to string) erro
 	if !c.from.digest.IsZero() && c.from.digest.OCI() != desc.Digest { // a platform was chosen
 		c.from.raw = c.from.at(desc)
 	}
-	return c.formatFlags.write(con.out, newCopyResult(c, desc))
+	return unprinted(c.formatFlags.write(con.out, newCopyResult(c, desc)))
 }
 
 func (c *copyCommand) copy(ctx context.Context, env *environment, src store, out *textOutput, uploads *blobUploads) (oras.Descriptor, error) {

@@ -132,7 +132,7 @@ func (c *deleteCommand) missing(con console, cause error) error {
 
 // confirm asks a question, which no answer denies.
 func confirm(ctx context.Context, con console, question string) (bool, error) {
-	p := prompter{ctx, con.in, con.out, con.stdin(ctx)}
+	p := prompter{ctx, con.in, con.out, con.stdin(ctx), false}
 	answer, err := p.line(question + " [y/N] ")
 	if err != nil {
 		return false, err
@@ -143,17 +143,4 @@ func confirm(ctx context.Context, con console, question string) (bool, error) {
 	}
 	_, err = fmt.Fprintln(con.out, "Operation cancelled.")
 	return false, err
-}
-
-// requireOne is requireReference for commands that take one manifest: a list of
-// tags, of which only the first would count, is refused.
-func (t *target) requireOne(cmd *cobra.Command, raw string) error {
-	if err := t.requireReference(cmd, raw); err != nil {
-		return err
-	}
-	if len(t.tags) > 1 {
-		return hint(fmt.Errorf("%q: %w: invalid tag %q", raw, oras.ErrReference, strings.Join(t.tags, ",")),
-			"Please name one tag or digest")
-	}
-	return nil
 }

@@ -42,7 +42,8 @@ func setFromEnvironment(cmd *cobra.Command) (err error) {
 			return
 		}
 		if e := fs.Set(f.Name, value); e != nil {
-			err = fmt.Errorf("environment variable %s: %w", name, badValue(e))
+			err = hint(fmt.Errorf("environment variable %s: %w", name, badValue(e)),
+				"Unset it, or give it a value that --%s takes: run %q for those", f.Name, cmd.CommandPath()+" -h")
 			return
 		}
 		err = fs.SetAnnotation(f.Name, environmentAnnotation, []string{name})

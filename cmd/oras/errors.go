@@ -3,10 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -73,12 +76,14 @@ func explain(cmd *cobra.Command, err error) string {
 		if usage.hint != "" {
 			lines = append(lines, usage.hint)
 		}
-	} else if way := wayOut(cmd, err); way != "" {
-		lines = append(lines, way)
 	}
 	var resumed *resumableError
-	if errors.As(err, &resumed) && resumed.hint == resumesInContent && oras.Kind(err) == nil && refusal(err) == nil {
-		lines = append(lines, resumed.hint) // the network's fault
+	resumes := errors.As(err, &resumed) && resumed.hint == resumesInContent && oras.Kind(err) == nil && refusal(err) == nil // the network's fault
+	if way := wayOut(cmd, err); usage == nil && way != "" && !(resumes && way == brokeOff) {
+		lines = append(lines, way)
+	}
+	if resumes {
+		lines = append(lines, resumed.hint)
 	}
 	return strings.Join(lines, "\n")
 }
@@ -144,6 +149,9 @@ const (
 	makesLayout = `An OCI image layout is a directory, or a tar archive of one: "oras backup", "oras cp --to-oci-layout" and "oras push --oci-layout" make one`
 	makesBackup = `Name with --input what "oras backup" made, a directory or a tar archive`
 	pathsBegin  = "Name a file or directory that is there: a path begins in the working directory"
+	brokeOff    = "What was sent broke off: run the same command again"
+	damaged     = "What is stored there is damaged, or it was changed on the way: take it from another copy, or have it pushed again"
+	cutOff      = "The archive is cut off: take it from another copy, or make it anew"
 	changesFile = "Run the same command again when nothing writes to the file any more"
 	filesBegin  = "Name a file that is there: a path begins in the working directory"
 )
@@ -188,6 +196,62 @@ func cannotWrite(err error) bool {
 	return slices.ContainsFunc([]error{fs.ErrPermission, fs.ErrNotExist, syscall.ENOTDIR, syscall.EROFS}, func(e error) bool { return errors.Is(err, e) })
 }
 
+// isFull reports whether err is that of a disk, or a user's part of one, without room.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// What is said of places for files that cannot be written.
+const (
+	writesLayout = "Name a directory for the OCI image layout that can be written, or made"
+	writesFile   = "Name a file in a directory that can be written"
+	makesRoom    = "Make room there and run the same command again, or name another place"
+)
+
+// unwritten returns why something could not be written, if that is what err is of, or
+// nil.
+func unwritten(err error) error {
+	var file *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &link):
+		return link.Err
+	case errors.As(err, &file) && file.Path != os.Stdout.Name():
+		hidden := strings.HasPrefix(filepath.Base(file.Path), ".oras") // what is only written has such a name
+		if hidden || strings.HasPrefix(file.Op, "mkdir") || isFull(err) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EFBIG) {
+			return file.Err
+		}
+	}
+	return nil
+}
+
+// unwrittenLayout returns err as one of the layout path if something in it could not be
+// written, or else as it is.
+func unwrittenLayout(path string, err error) error {
+	why := unwritten(err)
+	if why == nil {
+		return err
+	}
+	return unwrittenHint(fmt.Errorf("%s: %w", path, why), writesLayout)
+}
+
+// unwrittenHint returns err with a hint if it is of a place without room, or of one that
+// cannot be written, of which another says what would be better.
+func unwrittenHint(err error, another string) error {
+	switch {
+	case isFull(err):
+		return withHint(err, makesRoom)
+	case cannotWrite(err):
+		return withHint(err, another)
+	}
+	return err
+}
+
+// unprinted returns err, of printing the result of a command that did something.
+func unprinted(err error) error {
+	return withHint(err, "It is done all the same: only the result could not be printed")
+}
+
 // isUnknownName reports whether there is no such repository.
 func isUnknownName(answer *remote.Error) bool {
 	return slices.ContainsFunc(answer.Reasons, func(r remote.Reason) bool { return r.Code == "NAME_UNKNOWN" })
@@ -196,7 +260,7 @@ func isUnknownName(answer *remote.Error) bool {
 // withHint is hint for errors that may have one, which stays; no text is none.
 func withHint(err error, text string) error {
 	var known *usageError
-	if text == "" || errors.As(err, &known) {
+	if err == nil || text == "" || errors.As(err, &known) {
 		return err
 	}
 	return hint(err, "%s", text)
@@ -206,6 +270,7 @@ func withHint(err error, text string) error {
 func wayOut(cmd *cobra.Command, err error) string {
 	text := err.Error()
 	says := func(words string) bool { return strings.Contains(text, words) }
+	var side *oras.CopyError
 	switch {
 	case errors.Is(err, file.ErrPathTraversal):
 		return "Pulling files outside of working directory is insecure and blocked by default. If you trust the content producer, use --allow-path-traversal to bypass this check."
@@ -224,9 +289,15 @@ func wayOut(cmd *cobra.Command, err error) string {
 	case errors.Is(err, oras.ErrInvalid) && (says("changed since it was read") || says("changed while it was sent")):
 		return changesFile
 	case errors.Is(err, oras.ErrInvalid) && (says("its digest is") || says(" bytes, not ") || says("more than ")):
-		return "What is stored there is damaged, or it was changed on the way: take it from another copy, or have it pushed again"
+		return damaged
+	case errors.Is(err, oras.ErrInvalid) && errors.Is(err, io.ErrUnexpectedEOF):
+		return damaged
+	case errors.Is(err, io.ErrUnexpectedEOF) && !(errors.As(err, &side) && side.AtTarget):
+		return brokeOff
 	case answered(err, http.StatusInsufficientStorage):
 		return "The registry has no room left: ask who runs it to make some, then run the same command again"
+	case failed(err):
+		return "The registry has failed: try again later, or ask who runs it"
 	case answeredPlain(err):
 		return "If the registry speaks TLS, use " + sideFlag(cmd, "plain-http") + "=false"
 	case says("server gave HTTP response to HTTPS client"):
@@ -235,6 +306,20 @@ func wayOut(cmd *cobra.Command, err error) string {
 		return "Use " + sideFlag(cmd, "ca-file") + " to name the authority that signed the registry's certificate"
 	case says("tls: failed to verify certificate"):
 		return "The certificate is not one for this name and time; " + sideFlag(cmd, "insecure") + " goes on all the same, whoever may be answering"
+	case says("malformed HTTP"):
+		return "What answers there is no registry, or speaks TLS: check the registry's name and port, and " + sideFlag(cmd, "plain-http")
+	case says("a directory of this name is in the way"):
+		return "Move it away, or pull into another directory with --output"
+	case says("invalid media type"):
+		return "A media type has the form type/subtype, such as application/vnd.example.type"
+	case errors.Is(err, oras.ErrReference) && says("invalid tag "):
+		return "A tag has up to 128 letters, digits, _, . and -, and begins with none of the last two"
+	case says("failed to parse platform"):
+		return "Use a form such as linux/amd64 or linux/arm/v7"
+	case says("failed to parse the template"), says("failed to execute the template"):
+		return "Use a template of Go over the names that --format json shows, such as {{.reference}}"
+	case says("required flag(s)") && cmd != nil:
+		return fmt.Sprintf("Run %q for what it takes", cmd.CommandPath()+" -h")
 	case says("unknown command") && !says("Did you mean"):
 		return `Run "oras -h" for what there is`
 	case says("no such host"):
@@ -243,6 +328,21 @@ func wayOut(cmd *cobra.Command, err error) string {
 		return "Nothing listens there: check the registry's name and port, and that it is running"
 	}
 	return ""
+}
+
+// failed reports whether err is that the registry, or its token service, does not do
+// its work.
+func failed(err error) bool {
+	var answer *remote.Error
+	var token *auth.ResponseError
+	status := 0
+	switch {
+	case errors.As(err, &answer):
+		status = answer.StatusCode
+	case errors.As(err, &token):
+		status = token.StatusCode
+	}
+	return status >= 500 && status != http.StatusNotImplemented
 }
 
 // answered reports whether err is an answer of the registry with the status.

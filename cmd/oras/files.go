@@ -91,7 +91,7 @@ func (f *packFlags) checkExport() error {
 		err = syscall.EISDIR
 	}
 	if err != nil {
-		return hint(fmt.Errorf("--export-manifest %s: %w", f.exportManifest, cause(err)), "Name a file in a directory that can be written")
+		return hint(fmt.Errorf("--export-manifest %s: %w", f.exportManifest, cause(err)), writesFile)
 	}
 	return nil
 }
@@ -160,7 +160,7 @@ func addConfig(ctx context.Context, s *file.Store, ref string, annotations map[s
 	}
 	desc, err := s.Add(ctx, path, path, mediaType)
 	if err != nil {
-		return nil, err
+		return nil, unread(err)
 	}
 	desc.Annotations = annotations // a config has no title
 	return &desc, nil

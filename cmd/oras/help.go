@@ -21,8 +21,10 @@ localhost by HTTP. With --oci-layout the reference is the path of an OCI image
 layout, a directory or a tar archive: <path>:<tag>; with --oci-layout-path <path>
 it is the tag alone.
 
-Results are printed to standard output, all else to standard error. The exit status
-is 0, or 1 after an error.
+Results, and in text what is done meanwhile, are printed to standard output: with
+"--format json", ndjson or go-template, where a command has them, the result alone or
+events in that form. Errors and warnings go to standard error. The exit status is 0, or
+1 after an error.
 
 Environment variables:
   ORAS_<FLAG>          value of a flag that is not on the command line: its name in

@@ -142,13 +142,13 @@ func writeOutput(path string, write func(io.Writer) error, makeFile func(name st
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return makeFile(path, nil)
+		return unwrittenHint(makeFile(path, nil), writesFile)
 	case info.Mode().IsRegular():
 		name, err := filepath.EvalSymlinks(path)
 		if err != nil {
 			return err
 		}
-		return makeFile(name, info)
+		return unwrittenHint(makeFile(name, info), writesFile)
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {

@@ -61,9 +61,10 @@ func (c *loginCommand) run(cmd *cobra.Command, con console, host string) error {
 	if err != nil {
 		return err
 	}
+	const elsewhere = "Name a file that can be written with --registry-config"
 	config, err := env.openConfig(&c.remoteFlags)
 	if err != nil {
-		return err
+		return unwrittenHint(err, elsewhere)
 	}
 	if err := c.ask(ctx, con); err != nil {
 		return err
@@ -80,7 +81,11 @@ func (c *loginCommand) run(cmd *cobra.Command, con console, host string) error {
 		return fmt.Errorf("failed to validate the credentials for %s: %w", host, err)
 	}
 	if err := config.Put(ctx, host, cred); err != nil {
-		return fmt.Errorf("failed to store the credentials for %s: %w", host, err)
+		err = fmt.Errorf("failed to store the credentials for %s: %w", host, err)
+		if errors.Is(err, auth.ErrNoHelper) {
+			return err
+		}
+		return unwrittenHint(err, elsewhere)
 	}
 	_, err = fmt.Fprintln(con.out, "Login Succeeded")
 	return err
@@ -91,7 +96,7 @@ func (c *loginCommand) ask(ctx context.Context, con console) (err error) {
 	if c.password != "" || c.identityToken != "" {
 		return nil
 	}
-	p := prompter{ctx, con.in, con.out, con.stdin(ctx)}
+	p := prompter{ctx, con.in, con.out, con.stdin(ctx), true}
 	token := c.identityTokenStdin
 	if !c.passwordStdin && !token { // else there was nothing
 		if c.username == "" {
@@ -107,13 +112,17 @@ func (c *loginCommand) ask(ctx context.Context, con console) (err error) {
 			c.password, err = p.secret("Password: ")
 		}
 	}
+	way := "Type it, or give it on standard input, with -u and --password-stdin"
+	if c.passwordStdin || c.identityTokenStdin {
+		way = "Standard input is to hold it"
+	}
 	switch {
 	case err != nil:
 		return err
 	case token && c.identityToken == "":
-		return errors.New("token required")
+		return hint(errors.New("token required"), "%s", way)
 	case !token && c.password == "":
-		return errors.New("password required")
+		return hint(errors.New("password required"), "%s", way)
 	}
 	return nil
 }
@@ -124,6 +133,7 @@ type prompter struct {
 	in    io.Reader
 	out   io.Writer
 	lines io.Reader // in, as long as ctx is not done
+	ends  bool      // a line that nobody types is ended: what follows has one of its own
 }
 
 // line asks for one line. It reads byte by byte: what follows is for the next.
@@ -135,6 +145,9 @@ func (p *prompter) line(text string) (string, error) {
 		n, err := p.lines.Read(one[:])
 		if n > 0 && one[0] != '\n' {
 			line = append(line, one[0])
+		}
+		if err == io.EOF && len(line) == 0 && p.ends {
+			fmt.Fprintln(p.out)
 		}
 		if err == io.EOF || n > 0 && one[0] == '\n' {
 			return strings.TrimSuffix(string(line), "\r"), nil

@@ -84,7 +84,7 @@ func (c *manifestPushCommand) run(cmd *cobra.Command, con console, raw, path str
 	desc := oras.DescriptorOf(mediaType, data)
 	if !c.digest.IsZero() {
 		if got := c.digest.Algorithm().Digest(data); got != c.digest {
-			return fmt.Errorf("the digest of %s is %s, not %s", path, got, c.digest)
+			return hint(fmt.Errorf("the digest of %s is %s, not %s", path, got, c.digest), "Push another file, or leave out the digest")
 		}
 		desc.Digest = c.digest.OCI()
 	}

@@ -20,7 +20,7 @@ import (
 //
 // bytes are those that really moved, and there those that did not need to, as they
 // were at the target from a transfer that was broken off. Each pair of digest and
-// name is finished once; its outcome is one of those in outcomes. Content that is
+// name is finished once; its outcome is the event's kind: copied, exists, mounted, skipped or restored. Content that is
 // sent while it is read has no digest before it is finished. The result, the last
 // line of a command that succeeds, has what --format json prints.
 //
@@ -52,10 +52,6 @@ type contentLines struct {
 
 // progressEvery is how long there is nothing more told of the progress of a content.
 const progressEvery = 100 * time.Millisecond
-
-var outcomes = map[oras.EventKind]string{
-	oras.Copied: "copied", oras.Exists: "exists", oras.Mounted: "mounted", oras.Skipped: "skipped", oras.Restored: "restored",
-}
 
 type eventLine struct {
 	Event     string `json:"event"`
@@ -115,7 +111,10 @@ func (l *eventLines) progress(e oras.Event, c *contentLines) {
 // line prints a line, with the bytes of c if it is not nil.
 func (l *eventLines) line(event string, e oras.Event, c *contentLines) {
 	desc := e.Descriptor
-	line := eventLine{Event: event, Digest: string(desc.Digest), Name: e.Name(), MediaType: desc.MediaType, Outcome: outcomes[e.Kind]}
+	line := eventLine{Event: event, Digest: string(desc.Digest), Name: e.Name(), MediaType: desc.MediaType}
+	if ended(e.Kind) {
+		line.Outcome = e.Kind.String()
+	}
 	if desc.Digest != "" || desc.Size > 0 {
 		line.Size = &desc.Size
 	}

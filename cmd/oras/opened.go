@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/layout"
 )
 
@@ -48,8 +49,11 @@ func openLayout(ctx context.Context, path string, open func(string) (*layout.Sto
 // createLayout is openLayout for writing: the layout comes to be if need be.
 func createLayout(ctx context.Context, path string) (*layout.Store, error) {
 	s, err := openLayout(ctx, path, layout.Open)
-	if cannotWrite(err) {
-		err = hint(err, "Name a directory for the OCI image layout that can be written, or made")
+	if errors.Is(err, oras.ErrInvalid) {
+		return nil, withHint(err, "What is there is damaged: name another directory, or take the layout from another copy")
 	}
-	return s, err
+	if err != nil {
+		return nil, unwrittenHint(unwrittenLayout(path, err), writesLayout)
+	}
+	return s, nil
 }

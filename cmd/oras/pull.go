@@ -100,7 +100,7 @@ Example - Pull from an OCI image layout, a directory or a tar archive:
 func (c *pullCommand) run(cmd *cobra.Command, con console, raw string) error {
 	ctx := cmd.Context()
 	if err := firstError(c.parseFormat, c.platform.parse,
-		func() error { return c.requireReference(cmd, raw) }, c.checkOutput); err != nil {
+		func() error { return c.requireOne(cmd, raw) }, c.checkOutput); err != nil {
 		return err
 	}
 	con = c.formatFlags.console(con)
@@ -124,7 +124,7 @@ func (c *pullCommand) run(cmd *cobra.Command, con console, raw string) error {
 	if err != nil {
 		return resumable(c.explain(env, err), p.out.hasPart(c.output, os.Getenv(cacheVariable)), resumesInContent)
 	}
-	return c.formatFlags.write(con.out, p.result(desc))
+	return unprinted(c.formatFlags.write(con.out, p.result(desc)))
 }
 
 // checkOutput reports an output directory that is none.
@@ -141,7 +141,7 @@ func (c *pullCommand) explain(env *environment, err error) error {
 	var side *oras.CopyError
 	if errors.As(err, &side) && side.AtTarget { // of the files
 		switch {
-		case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		case isFull(err):
 			return withHint(err, "Make room there and run the same command again, or name another directory with --output")
 		case cannotWrite(err):
 			return withHint(err, "Name a directory that you can write to with --output")

@@ -198,7 +198,7 @@ func (c *pushCommand) run(cmd *cobra.Command, con console, raw string) error {
 	if err != nil {
 		return s.resumable(c.target.explain(env, err))
 	}
-	return c.formatFlags.write(con.out, newPushResult(&c.target, desc))
+	return unprinted(c.formatFlags.write(con.out, newPushResult(&c.target, desc)))
 }
 
 // send makes the files an artifact at the target. A layout, which takes nothing whose
@@ -247,7 +247,7 @@ func (c *pushCommand) packConfig(ctx context.Context, files *file.Store, annotat
 // resolveSubject finds the manifest --subject names, in the repository pushed to.
 func (c *pushCommand) resolveSubject(ctx context.Context, dst store) (*oras.Descriptor, error) {
 	subject := c.target
-	if err := subject.parse(c.subject); err != nil {
+	if err := firstError(func() error { return subject.parse(c.subject) }, func() error { return subject.refuseList(c.subject) }); err != nil {
 		return nil, err
 	}
 	if subject.name != c.target.name {

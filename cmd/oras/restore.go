@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -118,7 +119,7 @@ func (c *restoreCommand) run(cmd *cobra.Command, con console, raw string) error 
 		}
 		result.Tags = append(result.Tags, done)
 	}
-	return c.formatFlags.write(con.out, result)
+	return unprinted(c.formatFlags.write(con.out, result))
 }
 
 // restoreResult is what restore prints.
@@ -159,7 +160,13 @@ func (c *restoreCommand) openInput(ctx context.Context, con console) (*layout.St
 	case info.IsDir():
 		return nil, hint(fmt.Errorf("failed to prepare OCI store from directory: %w", err), makesBackup)
 	case !isTar(c.input) && (errors.Is(err, oras.ErrInvalid) || errors.Is(err, fs.ErrNotExist)):
-		return nil, hint(fmt.Errorf("input path %q is not a tar archive", c.input), "%v", err)
+		way := makesBackup
+		if strings.Contains(err.Error(), "gunzip") { // it says what to do
+			way = err.Error()
+		}
+		return nil, hint(fmt.Errorf("input path %q is not a tar archive", c.input), "%s", way)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, hint(fmt.Errorf("failed to prepare OCI store from tar archive: %w", err), cutOff)
 	default:
 		return nil, hint(fmt.Errorf("failed to prepare OCI store from tar archive: %w", err), makesBackup)
 	}

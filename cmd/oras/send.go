@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -58,7 +59,7 @@ func (f *packFlags) parseFiles(files []string, annotations map[string]map[string
 			}
 			return nil, err
 		case seen[a.name]:
-			return nil, fmt.Errorf("%s: %w: duplicate name", a.name, oras.ErrInvalid)
+			return nil, hint(fmt.Errorf("%s: %w: duplicate name", a.name, oras.ErrInvalid), "Name each file once")
 		case info.Mode().IsRegular():
 			a.size = info.Size()
 		}
@@ -135,10 +136,24 @@ func (s *sender) add(ctx context.Context, files []fileArgument) ([]oras.Descript
 	for i, f := range files {
 		g.Go(func() (err error) {
 			descs[i], err = s.addFile(ctx, f)
-			return err
+			return unread(err)
 		})
 	}
 	return descs, g.Wait()
+}
+
+// unread returns err, of reading what is to be pushed, with the way out. If it is that
+// of the place for temporary files it says so, and not what they were for.
+func unread(err error) error {
+	var file *fs.PathError
+	place := os.TempDir()
+	if errors.As(err, &file) && strings.HasPrefix(file.Op, "open") && errors.Is(file, fs.ErrPermission) {
+		return withHint(err, "It cannot be read by you: check its permissions, or leave it out")
+	}
+	if !errors.As(err, &file) || file.Path != place && !(strings.HasPrefix(file.Path, filepath.Join(place, "oras-")) && (isFull(file) || file.Op == "mkdir")) {
+		return err
+	}
+	return hint(fmt.Errorf("temporary files in %s: %w", place, file.Err), "Name a directory with room for them in the environment variable TMPDIR")
 }
 
 func (s *sender) addFile(ctx context.Context, f fileArgument) (oras.Descriptor, error) {

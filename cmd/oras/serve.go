@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -15,8 +13,8 @@ import (
 )
 
 type serveCommand struct {
+	dataFlag
 	config  string
-	data    string
 	listen  listenFlags
 	tls     tlsFlags
 	access  accessFlags
@@ -51,7 +49,7 @@ Example - Serve on any free port; the line printed says which:
   oras serve --addr 127.0.0.1:0 --data /srv/registry
 
 Example - Serve a network, with TLS, to the users in a file that has alice in it:
-  oras serve htpasswd alice > users
+  oras serve htpasswd alice >> users
   oras serve --addr :443 --tls-cert cert.pem --tls-key key.pem --htpasswd users
 
 Example - Let everybody read and users write, behind a proxy that has TLS, as a file says:
@@ -101,13 +99,9 @@ func (c *serveCommand) run(ctx context.Context, con console) error {
 		return err
 	}
 	defer l.close()
-	data, err := bucket.OpenDir(c.data)
+	data, err := c.openOrMake()
 	if err != nil {
-		var number syscall.Errno
-		if errors.As(err, &number) { // what was being done means nothing to the user
-			err = fmt.Errorf("data folder %s: %w", c.data, number)
-		}
-		return hint(err, "Name a directory that can be written with --data")
+		return err
 	}
 	defer data.Close()
 

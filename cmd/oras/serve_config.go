@@ -28,7 +28,7 @@ func setFromFile(cmd *cobra.Command, path string) error {
 	}
 	entries, err := parseConfig(data)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return hint(fmt.Errorf("%s: %w", path, err), "It is a file in YAML, with a line \"key: value\" for each flag: run %q for those", cmd.CommandPath()+" -h")
 	}
 	fs := cmd.Flags()
 	changed := map[string]bool{}

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/bucket"
 )
 
@@ -21,11 +25,59 @@ func (f *dataFlag) register(fs *pflag.FlagSet) {
 
 // open opens the folder, which must be there.
 func (f *dataFlag) open() (*bucket.Dir, error) {
-	data, err := bucket.OpenExistingDir(f.data)
+	data, err := (*bucket.Dir)(nil), errNoData
+	if f.data != "" {
+		data, err = bucket.OpenExistingDir(f.data)
+	}
 	if err != nil {
 		return nil, hint(err, `Name the directory that "oras serve" keeps its data in with --data`)
 	}
 	return data, nil
+}
+
+// errNoData is that of --data "$UNSET", which is not to mean the working directory.
+var errNoData = errors.New("--data: the path of the data folder cannot be empty")
+
+// openOrMake opens the folder, which is made if it is not there. One of other files,
+// which are not to be mixed with those of a registry, is refused.
+func (f *dataFlag) openOrMake() (*bucket.Dir, error) {
+	if f.data == "" {
+		return nil, hint(errNoData, "Name a directory, which is made if it is not there")
+	}
+	open := bucket.OpenDir
+	if holdsFiles(f.data) {
+		open = bucket.OpenExistingDir
+	}
+	data, err := open(f.data)
+	var number syscall.Errno
+	switch {
+	case err == nil:
+		return data, nil
+	case errors.Is(err, oras.ErrNotFound):
+		return nil, hint(fmt.Errorf("data folder %s: it holds other files, and no registry", f.data),
+			"Name an empty directory, or the one of a registry, with --data")
+	case errors.As(err, &number): // what was being done means nothing to the user
+		err = fmt.Errorf("data folder %s: %w", f.data, number)
+	}
+	return nil, hint(err, "Name a directory that can be written with --data")
+}
+
+// holdsFiles reports whether the directory path has files that no registry made, or
+// may have. What a registry makes first begins with "."; once it has a journal, what
+// else there is may be in that alone.
+func holdsFiles(path string) bool {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return false // opening it says why
+	}
+	holds := false
+	for _, e := range entries {
+		if e.Name() == ".journal" {
+			return false
+		}
+		holds = holds || !strings.HasPrefix(e.Name(), ".") && e.Name() != "lost+found"
+	}
+	return holds
 }
 
 type serveGCCommand struct {

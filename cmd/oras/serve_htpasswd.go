@@ -39,7 +39,7 @@ func (c *serveHtpasswdCommand) run(cmd *cobra.Command, con console, user string)
 	}
 	ctx := cmd.Context()
 	// What is asked goes to standard error: standard output may be the file.
-	p := prompter{ctx, con.in, con.err, con.stdin(ctx)}
+	p := prompter{ctx, con.in, con.err, con.stdin(ctx), true}
 	read := func() (string, error) { return p.secret("Password: ") }
 	if c.passwordStdin {
 		p.out = io.Discard
@@ -50,7 +50,7 @@ func (c *serveHtpasswdCommand) run(cmd *cobra.Command, con console, user string)
 		return err
 	}
 	if password == "" {
-		return errors.New("password required")
+		return hint(errors.New("password required"), "Type it, or give it on standard input, with --password-stdin")
 	}
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
 	if errors.Is(err, bcrypt.ErrPasswordTooLong) {

@@ -94,7 +94,7 @@ func (c *tagCommand) run(cmd *cobra.Command, con console, raw string, tags []str
 			mu.Lock()
 			defer mu.Unlock()
 			_, err := fmt.Fprintln(con.out, "Tagged", tag)
-			return err
+			return unprinted(err)
 		})
 	}
 	return c.explain(env, g.Wait())

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -133,6 +135,20 @@ func (t *target) requireReference(cmd *cobra.Command, raw string) error {
 	return nil
 }
 
+// requireOne is requireReference for commands that take one manifest.
+func (t *target) requireOne(cmd *cobra.Command, raw string) error {
+	return firstError(func() error { return t.requireReference(cmd, raw) }, func() error { return t.refuseList(raw) })
+}
+
+// refuseList refuses a list of tags where only the first would count.
+func (t *target) refuseList(raw string) error {
+	if len(t.tags) < 2 {
+		return nil
+	}
+	return hint(fmt.Errorf("%q: %w: invalid tag %q", raw, oras.ErrReference, strings.Join(t.tags, ",")),
+		"Please name one tag or digest")
+}
+
 // noReference is the error where a tag or digest is missing; question is put in
 // front of the hint.
 func noReference(cmd *cobra.Command, raw, question string) error {
@@ -192,6 +208,9 @@ func (t *target) openRead(ctx context.Context, env *environment) (store, error) 
 		return nil, hint(fmt.Errorf("failed to access OCI image layout: %s: %w", t.name, cause(err)), makesLayout)
 	}
 	s, err := openLayout(ctx, t.name, layout.OpenReadOnly)
+	if isTar(t.name) && errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, withHint(err, cutOff)
+	}
 	if err != nil {
 		return nil, withHint(err, makesLayout)
 	}
@@ -228,6 +247,12 @@ func (t *target) explain(env *environment, err error) error {
 		err = env.explain(&t.remoteFlags, t.ref.Registry, err)
 	}
 	if !errors.Is(err, oras.ErrNotFound) {
+		switch {
+		case t.isLayout():
+			return unwrittenLayout(t.name, err)
+		case errors.Is(err, oras.ErrInvalid) && errors.As(err, new(*json.SyntaxError)):
+			return withHint(fmt.Errorf("%s: %w", t.name, err), "What answers there may be no registry: check its name, or ask who runs it")
+		}
 		return err
 	}
 	if t.isLayout() {
