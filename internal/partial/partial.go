@@ -23,7 +23,7 @@ func Fill(ctx context.Context, f *os.File, content io.Reader, size int64) (readE
 	if n > 0 && writeErr == nil && errors.Is(readErr, oras.ErrInvalid) {
 		// Perhaps it is what was there that is not right.
 		if err := Restart(f, content); err != nil {
-			return err, nil
+			return errors.Join(readErr, err), nil
 		}
 		return pour(ctx, f, 0, content, size)
 	}
