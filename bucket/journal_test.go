@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -230,7 +231,7 @@ func TestJournalShared(t *testing.T) {
 		group.Go(func() { put(t, dir, fmt.Sprint("other", i), "content") })
 	}
 	for dir.Waiting() < 20 {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	close(goOn)
 	group.Wait()

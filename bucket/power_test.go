@@ -204,10 +204,23 @@ func linkTree(from, to string) error {
 // TestPower: whenever power fails, and whichever of the names that were not synced
 // are lost then, what was acknowledged is there, and nothing is wrong.
 func TestPower(t *testing.T) {
-	third, thirdDesc := image("third", oras.Manifest{Layers: []oras.Descriptor{newLayerDesc}})
+	uploaded := bytes.Repeat([]byte("uploaded"), 10_000) // too large for the journal
+	uploadedDesc := oras.DescriptorOf("a/b", uploaded)
+	third, thirdDesc := image("third", oras.Manifest{Layers: []oras.Descriptor{newLayerDesc, uploadedDesc}})
 	type state struct {
-		tags map[string]oras.Descriptor
-		gone []oras.Descriptor
+		tags  map[string]oras.Descriptor
+		blobs []oras.Descriptor
+		gone  []oras.Descriptor
+	}
+	upload := func(s *bucket.Store, content []byte) error {
+		u, err := oras.OpenUpload(t.Context(), s, "")
+		if err == nil {
+			_, err = u.Append(t.Context(), 0, bytes.NewReader(content))
+		}
+		if err == nil {
+			err = u.Commit(t.Context(), oras.SHA256.Digest(content))
+		}
+		return err
 	}
 	steps := []struct {
 		name string
@@ -226,16 +239,8 @@ func TestPower(t *testing.T) {
 		{"push elsewhere", func(s, other *bucket.Store) error {
 			return errors.Join(oras.Push(t.Context(), other, configDesc, strings.NewReader("{}")), oras.Push(t.Context(), other, newLayerDesc, bytes.NewReader(newLayer)))
 		}, nil},
-		{"upload what is elsewhere", func(s, other *bucket.Store) error {
-			u, err := oras.OpenUpload(t.Context(), s, "")
-			if err == nil {
-				_, err = u.Append(t.Context(), 0, bytes.NewReader(newLayer))
-			}
-			if err == nil {
-				err = u.Commit(t.Context(), newLayerDigest)
-			}
-			return err
-		}, nil},
+		{"upload what is elsewhere", func(s, other *bucket.Store) error { return upload(s, newLayer) }, func(st *state) { st.blobs = append(st.blobs, newLayerDesc) }},
+		{"upload what is new", func(s, other *bucket.Store) error { return upload(s, uploaded) }, func(st *state) { st.blobs = append(st.blobs, uploadedDesc) }},
 		{"move tag", func(s, other *bucket.Store) error {
 			return oras.PushTagged(t.Context(), s, thirdDesc, bytes.NewReader(third), "v1")
 		}, func(st *state) { st.tags["v1"] = thirdDesc }},
@@ -298,6 +303,11 @@ func TestPower(t *testing.T) {
 					continue
 				}
 				resolves(tag, desc)(t, s)
+			}
+			for _, desc := range now.blobs {
+				if _, err := oras.FetchAll(t.Context(), s, desc); err != nil {
+					t.Error(err)
+				}
 			}
 			for _, desc := range now.gone {
 				resolves(desc.Digest.String(), oras.Descriptor{})(t, s)

@@ -107,32 +107,49 @@ var targets = map[string]func(t *testing.T) oras.Store{
 		return s
 	},
 	"bucket": func(t *testing.T) oras.Store {
-		dir, err := bucket.OpenDir(t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { dir.Close() })
-		s, err := bucket.New(dir).Repository(t.Context(), "test")
+		s, err := newBucket(t).Repository(t.Context(), "test")
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	},
 	"remote": func(t *testing.T) oras.Store { return open(t, serve(t, memory.NewRegistry())) },
+	"served": func(t *testing.T) oras.Store { return open(t, serve(t, newBucket(t))) },
+}
+
+// registries are ours, by what they serve; "oras serve" serves a bucket.
+var registries = map[string]func(t *testing.T) oras.Registry{
+	"memory": func(t *testing.T) oras.Registry { return memory.NewRegistry() },
+	"bucket": func(t *testing.T) oras.Registry { return newBucket(t) },
+}
+
+func newBucket(t *testing.T) *bucket.Registry {
+	t.Helper()
+	dir, err := bucket.OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dir.Close() })
+	return bucket.New(dir)
 }
 
 // foreign are oras-go's stores.
 var foreign = map[string]func(t *testing.T) orasgo.GraphTarget{
 	"oci":    func(t *testing.T) orasgo.GraphTarget { return newOCI(t) },
 	"memory": func(t *testing.T) orasgo.GraphTarget { return orasgomemory.New() },
-	"remote": func(t *testing.T) orasgo.GraphTarget {
-		repo, err := orasgoremote.NewRepository(serve(t, memory.NewRegistry()) + "/test")
-		if err != nil {
-			t.Fatal(err)
-		}
-		repo.PlainHTTP = true
-		return repo
-	},
+	"remote": func(t *testing.T) orasgo.GraphTarget { return theirRepository(t, memory.NewRegistry()) },
+	"served": func(t *testing.T) orasgo.GraphTarget { return theirRepository(t, newBucket(t)) },
+}
+
+// theirRepository returns oras-go's client of a repository of reg.
+func theirRepository(t *testing.T, reg oras.Registry) *orasgoremote.Repository {
+	t.Helper()
+	repo, err := orasgoremote.NewRepository(serve(t, reg) + "/test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo.PlainHTTP = true
+	return repo
 }
 
 // A graph is an index of two images that share a layer, an SBOM of the index, and
@@ -332,8 +349,14 @@ func TestLayoutShared(t *testing.T) {
 
 // TestTheirClient walks oras-go's client through our server.
 func TestTheirClient(t *testing.T) {
+	for name, ours := range registries {
+		t.Run(name, func(t *testing.T) { theirClient(t, ours(t)) })
+	}
+}
+
+func theirClient(t *testing.T, ours oras.Registry) {
 	ctx := t.Context()
-	reg, err := orasgoremote.NewRegistry(serve(t, memory.NewRegistry()))
+	reg, err := orasgoremote.NewRegistry(serve(t, ours))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -95,19 +95,6 @@ func (h *hosts) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// asked returns the requests to host.
-func (h *hosts) asked(host string) []*http.Request {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var all []*http.Request
-	for _, r := range h.seen {
-		if r.URL.Host == host {
-			all = append(all, r)
-		}
-	}
-	return all
-}
-
 // redirectTo answers everything with a redirect to url.
 func redirectTo(url string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -324,3 +324,20 @@ func TestPushTagged(t *testing.T) {
 		r.Close()
 	}
 }
+
+// A registry that says it put another manifest than was sent has not put that.
+func TestPushLies(t *testing.T) {
+	t.Parallel()
+	data, desc := image("one")
+	_, other := image("two")
+	repo := open(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Docker-Content-Digest", other.Digest.String())
+		w.WriteHeader(http.StatusCreated)
+	})), remote.Options{})
+	if err := oras.Push(t.Context(), repo, desc, bytes.NewReader(data)); !errors.Is(err, oras.ErrInvalid) {
+		t.Errorf("Push: error %v", err)
+	}
+	if err := oras.PushTagged(t.Context(), repo, desc, bytes.NewReader(data), "v1"); !errors.Is(err, oras.ErrInvalid) {
+		t.Errorf("PushTagged: error %v", err)
+	}
+}

@@ -36,7 +36,13 @@ func startServe(t *testing.T, args ...string) (*exec.Cmd, string, *syncedBuffer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd, log := exec.Command(path, append([]string{"serve", "--addr", "127.0.0.1:0"}, args...)...), &syncedBuffer{}
+	return startServing(t, exec.Command(path, append([]string{"serve", "--addr", "127.0.0.1:0"}, args...)...))
+}
+
+// startServing is startServe for a command.
+func startServing(t *testing.T, cmd *exec.Cmd) (*exec.Cmd, string, *syncedBuffer) {
+	t.Helper()
+	log := &syncedBuffer{}
 	cmd.Stderr = log
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
