@@ -338,9 +338,40 @@ func (s *Store) syncDir(name string) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+	return syncAndClose(d)
+}
+
+func syncAndClose(dir *os.File) error {
+	defer dir.Close()
+	if err := dir.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
 		return err
+	}
+	return nil
+}
+
+// makeRoot makes the directory path and those above it, durably.
+func makeRoot(path string) error {
+	there := path
+	for there != filepath.Dir(there) {
+		if _, err := os.Stat(there); err == nil {
+			break
+		}
+		there = filepath.Dir(there)
+	}
+	if err := os.MkdirAll(path, 0o777); err != nil || runtime.GOOS == "windows" {
+		return err
+	}
+	for ; path != there; path = filepath.Dir(path) {
+		parent, err := os.Open(filepath.Dir(path))
+		if errors.Is(err, fs.ErrPermission) {
+			continue // it may be written, and not be read
+		}
+		if err != nil {
+			return err
+		}
+		if err := syncAndClose(parent); err != nil {
+			return err
+		}
 	}
 	return nil
 }

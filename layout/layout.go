@@ -75,7 +75,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(path, 0o777); err != nil {
+	if err := makeRoot(path); err != nil {
 		return nil, err
 	}
 	root, err := os.OpenRoot(path)

@@ -199,6 +199,10 @@ func TestSyncLayout(t *testing.T) {
 			t.Errorf("nothing becomes %s: %v", name, calls)
 		}
 	}
+	above := syncTrace{trace.file, folder}.calls(t)
+	if !slices.ContainsFunc(above, func(c syncCall) bool { return c.name == "fsync" && c.path == "." }) {
+		t.Errorf("the name of the layout itself is not on the disk: %v", above)
+	}
 }
 
 // TestSyncServe: before the registry answers that it has something, that is on the disk:
