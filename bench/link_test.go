@@ -120,6 +120,7 @@ func (l *link) carry(client net.Conn) {
 	var ways sync.WaitGroup
 	for _, w := range []struct{ to, from net.Conn }{{server, client}, {client, server}} {
 		ways.Go(func() {
+			w.to.(*net.TCPConn).SetWriteBuffer(linkPiece) // so that what it has passed on is not still here
 			err := l.pass(w.to, w.from, &carried)
 			switch {
 			case err == io.EOF:
