@@ -45,9 +45,12 @@ func (r *Registry) Repository(ctx context.Context, name string) (oras.Store, err
 		return s, nil
 	}
 	s := New()
-	s.keep = func() { r.keep(name, s) }
 	r.lent[name] = weak.Make(s)
-	runtime.AddCleanup(s, r.forget, name)
+	going := runtime.AddCleanup(s, r.forget, name) // it holds r, and so what r keeps
+	s.keep = func() {
+		r.keep(name, s)
+		going.Stop()
+	}
 	return s, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/c73062ad/oras"
 )
@@ -141,5 +142,24 @@ func TestRepositoryForgotten(t *testing.T) {
 	again, err := r.Repository(t.Context(), "held")
 	if err != nil || again != held {
 		t.Errorf("a store that is held was forgotten: %v", err)
+	}
+}
+
+// TestRegistryDropped: a registry that nobody has any longer goes, with what it keeps.
+func TestRegistryDropped(t *testing.T) {
+	r := NewRegistry()
+	s, err := r.Repository(t.Context(), "kept")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := oras.PushBytes(t.Context(), s, "a/b", []byte("content")); err != nil {
+		t.Fatal(err)
+	}
+	dropped := weak.Make(r)
+	runtime.KeepAlive(s)
+	r, s = nil, nil
+	runtime.GC()
+	if dropped.Value() != nil {
+		t.Error("it is still there")
 	}
 }
