@@ -168,7 +168,7 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (n
 			return n, errors.Join(u.failed(writeErr), u.failed(err))
 		}
 		u.size = info.Size() // WriteAt need not count what it wrote before it failed
-		if full(writeErr) { // others could not write anything as long as it stays
+		if full(writeErr) {  // others could not write anything as long as it stays
 			return u.size - offset, u.lost(ctx, writeErr)
 		}
 		return u.size - offset, u.failed(writeErr)
