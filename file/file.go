@@ -30,6 +30,7 @@ import (
 
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/archive"
+	"github.com/c73062ad/oras/internal/partial"
 )
 
 // The annotations of a layer that is a packed directory, as oras has them.
@@ -369,17 +370,5 @@ func copyTo(ctx context.Context, w io.Writer, r io.Reader) (int64, error) {
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)
 	// The types hide methods of files that would not use buf, nor stop.
-	return io.CopyBuffer(struct{ io.Writer }{w}, contextReader{ctx, r}, buf[:])
-}
-
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := context.Cause(c.ctx); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
+	return io.CopyBuffer(struct{ io.Writer }{w}, partial.Reader(ctx, r), buf[:])
 }

@@ -87,7 +87,7 @@ func (s *Store) extract(ctx context.Context, f *finished, want oras.Digest, expe
 	if err != nil {
 		return false, err
 	}
-	packed := &packedReader{rest: contextReader{ctx, r}}
+	packed := &packedReader{rest: partial.Reader(ctx, r)}
 	if f.part != nil {
 		packed.prefix = io.NewSectionReader(f.part.file, 0, there)
 		packed.kept = io.NewOffsetWriter(f.part.file, there)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/internal/partial"
 )
 
 // WriteTar writes the layout to w as a tar archive that [OpenReadOnly] opens:
@@ -80,7 +81,7 @@ func (s *Store) writeTarBlobs(ctx context.Context, t *tar.Writer, algorithm stri
 		if err != nil {
 			return missing(d, err)
 		}
-		content := oras.NewVerifier(reader{ctx, f}, oras.Descriptor{Digest: d.OCI(), Size: info.Size()})
+		content := oras.NewVerifier(partial.Reader(ctx, f), oras.Descriptor{Digest: d.OCI(), Size: info.Size()})
 		err = errors.Join(writeTarFile(t, blobPath(d), info.Size(), content), f.Close())
 		if err != nil {
 			return err

@@ -21,6 +21,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/c73062ad/oras"
+	"github.com/c73062ad/oras/internal/partial"
 )
 
 const (
@@ -289,25 +290,12 @@ func (s *Store) write(ctx context.Context, name string, content io.Reader, mode 
 
 // fill writes content to f, syncs and closes it.
 func fill(ctx context.Context, f *os.File, content io.Reader) (fs.FileInfo, error) {
-	_, err := io.Copy(f, reader{ctx, content})
+	_, err := io.Copy(f, partial.Reader(ctx, content))
 	if err == nil {
 		err = f.Sync()
 	}
 	info, statErr := f.Stat()
 	return info, errors.Join(err, statErr, f.Close())
-}
-
-// A reader ends with its context.
-type reader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r reader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
 }
 
 // makeDir makes a directory and those above it, durably.

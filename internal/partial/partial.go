@@ -59,14 +59,16 @@ func Restart(f *os.File, content io.Reader) error {
 	return f.Truncate(0)
 }
 
-// A reader ends when ctx does.
+// Reader returns r as long as ctx is not done, and then why it is.
+func Reader(ctx context.Context, r io.Reader) io.Reader { return reader{ctx, r} }
+
 type reader struct {
 	ctx context.Context
 	r   io.Reader
 }
 
 func (r reader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
+	if err := context.Cause(r.ctx); err != nil {
 		return 0, err
 	}
 	return r.r.Read(p)
