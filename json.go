@@ -3,10 +3,9 @@ package oras
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -14,20 +13,34 @@ import (
 )
 
 // documentNames are the member names that manifests, indexes and descriptors
-// give a meaning to, by their folded forms. Go's decoder matches names whatever
-// their case; here "Subject" is not another spelling of "subject" but an error,
-// so that no two readers of a document can disagree about it.
-var documentNames = func() map[string]string {
+// give a meaning to. Go's decoder matches names whatever their case; here "Subject" is
+// not another spelling of "subject" but an error, so that no two readers of a document
+// can disagree about it.
+var documentNames = []string{
+	"schemaVersion", "mediaType", "artifactType", "config", "layers", "blobs", "manifests", "subject",
+	"annotations", "digest", "size", "urls", "data", "platform", "architecture", "os", "os.version",
+	"os.features", "variant", "imageLayoutVersion",
+}
+
+var foldedNames = func() map[string]string {
 	names := map[string]string{}
-	for _, name := range []string{
-		"schemaVersion", "mediaType", "artifactType", "config", "layers", "blobs", "manifests", "subject",
-		"annotations", "digest", "size", "urls", "data", "platform", "architecture", "os", "os.version",
-		"os.features", "variant", "imageLayoutVersion",
-	} {
+	for _, name := range documentNames {
 		names[fold(name)] = name
 	}
 	return names
 }()
+
+// documentName returns the one of documentNames that Go's decoder takes name for, or
+// name if there is none.
+func documentName(name string) string {
+	if slices.Contains(documentNames, name) {
+		return name
+	}
+	if known := foldedNames[fold(name)]; known != "" {
+		return known
+	}
+	return name
+}
 
 // fold returns what names have in common that Go's decoder takes for the same:
 // not only "Size" and "size" but "ſize", too.
@@ -43,22 +56,22 @@ func fold(name string) string {
 	}, name)
 }
 
-// maxNesting is how deep arrays and objects may lie in each other, as in
-// encoding/json: a document must not be able to use up the stack.
-const maxNesting = 10_000
-
 // DecodeJSON decodes the one JSON document that data holds into v, strictly as
 // image-spec (considerations.md, I-JSON) has it: valid UTF-8, also in escapes, no
 // name twice in an object at any depth, nothing behind the document. The names
 // that manifests give a meaning to must have their exact case wherever they
 // occur, but for annotations and where v is a pointer to a map, whose names are
 // up to their author. Other names that v does not know are ignored. What is not
-// such a document is [ErrInvalid].
+// such a document is [ErrInvalid], and may have changed what v points to all the same.
 func DecodeJSON(data []byte, v any) error {
-	if err := checkJSON(data, isMap(v)); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	if !utf8.Valid(data) || hasLoneSurrogate(data) {
+		return fmt.Errorf("%w: JSON is not valid UTF-8", ErrInvalid)
 	}
 	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	names := nameChecker{data, isMap(v)}
+	if err := names.value(""); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil
@@ -67,24 +80,6 @@ func DecodeJSON(data []byte, v any) error {
 func isMap(v any) bool {
 	t := reflect.TypeOf(v)
 	return t != nil && t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Map
-}
-
-func checkJSON(data []byte, anyNames bool) error {
-	if !utf8.Valid(data) || hasLoneSurrogate(data) {
-		return errors.New("JSON is not valid UTF-8")
-	}
-	c := jsonChecker{Decoder: json.NewDecoder(bytes.NewReader(data)), anyNames: anyNames}
-	c.UseNumber()
-	if err := c.value("", 1); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return err
-	}
-	if _, err := c.Token(); err != io.EOF {
-		return errors.New("there is more behind the JSON document")
-	}
-	return nil
 }
 
 // hasLoneSurrogate reports whether an escape in data stands for half a
@@ -124,55 +119,121 @@ func escaped(data []byte) int {
 	return int(r)
 }
 
-// A jsonChecker reads a document and finds what encoding/json lets pass.
-type jsonChecker struct {
-	*json.Decoder
-	anyNames bool // names are up to the document's author
+// A nameChecker reads a document that is JSON and finds names that encoding/json lets
+// pass.
+type nameChecker struct {
+	rest     []byte
+	anyNames bool // they are up to the document's author
 }
 
 // value reads one value, which is the member called name of its object.
-func (c *jsonChecker) value(name string, depth int) error {
-	token, err := c.Token()
-	if err != nil {
-		return err
-	}
-	if _, opens := token.(json.Delim); opens && depth > maxNesting {
-		return fmt.Errorf("JSON is nested deeper than %d", maxNesting)
-	}
-	switch token {
-	case json.Delim('{'):
-		return c.members(name == "annotations", depth)
-	case json.Delim('['):
-		for c.More() {
-			if err := c.value(name, depth+1); err != nil {
+func (c *nameChecker) value(name string) error {
+	switch c.next() {
+	case '{':
+		return c.members(name == "annotations")
+	case '[':
+		for c.rest = c.rest[1:]; c.next() != ']'; c.skip(',') {
+			if err := c.value(name); err != nil {
 				return err
 			}
 		}
-		_, err = c.Token()
+		c.rest = c.rest[1:]
+	case '"':
+		c.text()
+	default:
+		end := bytes.IndexAny(c.rest, ",]} \t\r\n")
+		if end < 0 {
+			end = len(c.rest)
+		}
+		c.rest = c.rest[end:]
 	}
-	return err
+	return nil
 }
 
-// members reads an object from behind its brace.
-func (c *jsonChecker) members(annotations bool, depth int) error {
-	seen := map[string]bool{}
-	for c.More() {
-		token, err := c.Token()
+// members reads an object.
+func (c *nameChecker) members(annotations bool) error {
+	var seen names
+	for c.rest = c.rest[1:]; c.next() != '}'; c.skip(',') {
+		name, err := unquote(c.text())
 		if err != nil {
 			return err
 		}
-		name := token.(string) // a Decoder gives nothing else for a name
-		if seen[name] {
+		if !seen.add(name) {
 			return fmt.Errorf("JSON object has the name %q twice", name)
 		}
-		seen[name] = true
-		if known := documentNames[fold(name)]; known != "" && known != name && !annotations && !c.anyNames {
-			return fmt.Errorf("JSON object has the name %q, which is not %q", name, known)
+		if !annotations && !c.anyNames {
+			if known := documentName(name); known != name {
+				return fmt.Errorf("JSON object has the name %q, which is not %q", name, known)
+			}
 		}
-		if err := c.value(name, depth+1); err != nil {
+		c.skip(':')
+		if err := c.value(name); err != nil {
 			return err
 		}
 	}
-	_, err := c.Token()
-	return err
+	c.rest = c.rest[1:]
+	return nil
+}
+
+// next returns the byte that is next but for space.
+func (c *nameChecker) next() byte {
+	c.rest = bytes.TrimLeft(c.rest, " \t\r\n")
+	return c.rest[0]
+}
+
+// skip reads separator if it is next.
+func (c *nameChecker) skip(separator byte) {
+	if c.next() == separator {
+		c.rest = c.rest[1:]
+	}
+}
+
+// text reads a string and returns it with its quotation marks.
+func (c *nameChecker) text() []byte {
+	end := 1
+	for c.rest[end] != '"' {
+		if c.rest[end] == '\\' {
+			end++
+		}
+		end++
+	}
+	text := c.rest[:end+1]
+	c.rest = c.rest[end+1:]
+	return text
+}
+
+func unquote(text []byte) (name string, err error) {
+	if bytes.IndexByte(text, '\\') < 0 {
+		return string(text[1 : len(text)-1]), nil
+	}
+	err = json.Unmarshal(text, &name)
+	return name, err
+}
+
+// names are those of one object: few, as a rule.
+type names struct {
+	few  []string
+	many map[string]bool
+}
+
+// add adds name, and reports whether it was not there.
+func (n *names) add(name string) bool {
+	if len(n.few) < 16 {
+		if slices.Contains(n.few, name) {
+			return false
+		}
+		n.few = append(n.few, name)
+		return true
+	}
+	if n.many == nil {
+		n.many = map[string]bool{}
+		for _, name := range n.few {
+			n.many[name] = true
+		}
+	}
+	if n.many[name] {
+		return false
+	}
+	n.many[name] = true
+	return true
 }

@@ -3,12 +3,21 @@ package oras_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/c73062ad/oras"
 )
+
+var manyNames = func() string {
+	var members []string
+	for i := range 100 {
+		members = append(members, fmt.Sprintf(`"n%d":[%d, {"n": "]"}]`, i, i))
+	}
+	return strings.Join(members, " , ")
+}()
 
 // Documents that readers could understand in two ways, or at great cost.
 var badJSON = map[string]string{
@@ -42,6 +51,9 @@ var badJSON = map[string]string{
 	"twice, escaped":             `{"a":1,"\u0061":2}`,
 	"twice, deeper":              `{"x":{"y":[{"a":1,"b":2,"a":3}]}}`,
 	"twice in annotations":       `{"annotations":{"a":"1","a":"2"}}`,
+	"twice among many":           `{` + manyNames + `,"n7":0}`,
+	"twice behind many":          `{` + manyNames + `,"a":0,"a":0}`,
+	"twice, a brace in it":       `{"a}\"":["}"],"a}\"":1}`,
 	"twice below an unknown":     `{"x":[[[{"":1,"":2}]]]}`,
 	"Subject":                    `{"Subject":{}}`,
 	"CONFIG":                     `{"CONFIG":{}}`,
@@ -116,6 +128,8 @@ func TestDecodeJSONAccepts(t *testing.T) {
 		`{"x":1,"X":2}`, // of names without a meaning nobody knows that they are the same
 		`{"a":1e400}`,   // a number nobody asked for
 		`{"a":{"b":1},"c":{"b":1},"d":[{"b":1},{"b":1}]}`,
+		`{` + manyNames + ` , "n" : { } , "e":[ ],"f":[[],{}],"g":-1.5e3 }`,
+		`{"a":"}","b\\":"\"","c\"":1}`,
 	} {
 		var v struct{}
 		if text[0] == '{' {

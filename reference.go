@@ -21,29 +21,74 @@ type Reference struct {
 	Digest     Digest   // zero for none
 }
 
-var (
-	// distribution-spec, "Pulling manifests": <name> and <reference>.
-	repositoryGrammar = grammar(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
-	tagGrammar        = grammar(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
-	registryGrammar   = grammar(`^(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*\.?(?::[0-9]{1,5})?$|^\[[0-9a-fA-F:.]+\](?::[0-9]{1,5})?$`)
-)
+var registryGrammar = grammar(`^(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*\.?(?::[0-9]{1,5})?$|^\[[0-9a-fA-F:.]+\](?::[0-9]{1,5})?$`)
 
-const maxRepositoryName = 255 // characters, as registries and clients commonly allow
+const (
+	maxRepositoryName = 255 // characters, as registries and clients commonly allow
+	maxTag            = 128
+)
 
 // CheckRepository reports a name that no repository can have, as [ErrReference].
 func CheckRepository(name string) error {
-	if len(name) > maxRepositoryName || !repositoryGrammar().MatchString(name) {
+	if len(name) > maxRepositoryName || !isRepository(name) {
 		return fmt.Errorf("%w: invalid repository %q", ErrReference, name)
 	}
 	return nil
 }
 
+// isRepository reports whether name is a <name> of distribution-spec, "Pulling
+// manifests". A registry asks this a few times for each request.
+func isRepository(name string) bool {
+	for component := range strings.SplitSeq(name, "/") {
+		if !isComponent(component) {
+			return false
+		}
+	}
+	return true
+}
+
+// isComponent reports whether s is letters and digits with separators between them:
+// ".", "_", "__", or any number of "-".
+func isComponent(s string) bool {
+	separator := 0 // where the one before i begins
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+			if between := s[separator:i]; between != "" && (separator == 0 || !isSeparator(between)) {
+				return false
+			}
+			separator = i + 1
+		case c != '.' && c != '_' && c != '-':
+			return false
+		}
+	}
+	return s != "" && separator == len(s)
+}
+
+func isSeparator(s string) bool {
+	return s == "." || s == "_" || s == "__" || strings.Trim(s, "-") == ""
+}
+
 // CheckTag reports a tag that none can be, as [ErrReference].
 func CheckTag(tag string) error {
-	if !tagGrammar().MatchString(tag) {
+	if !isTag(tag) {
 		return fmt.Errorf("%w: invalid tag %q", ErrReference, tag)
 	}
 	return nil
+}
+
+// isTag reports whether s is a <reference> of distribution-spec, "Pulling manifests",
+// that is a tag.
+func isTag(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_':
+		case i > 0 && (c == '.' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return 0 < len(s) && len(s) <= maxTag
 }
 
 // CheckRegistry reports text that is no host[:port], as [ErrReference].

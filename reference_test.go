@@ -3,9 +3,12 @@ package oras_test
 import (
 	"errors"
 	"reflect"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/c73062ad/oras"
 )
@@ -267,6 +270,33 @@ func TestCheckMediaType(t *testing.T) {
 		err := oras.CheckMediaType(text)
 		if !errors.Is(err, oras.ErrInvalid) || err.Error() != text+": invalid media type" {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// Names are read by hand where the specification has an expression: both must take the
+// same ones.
+func TestGrammars(t *testing.T) {
+	repository := regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
+	tag := regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+	taken := 0
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.StringOf(rapid.SampledFrom([]rune("aaz0Z9..__--//:é"))).Draw(t, "s")
+		if got, want := oras.CheckRepository(s) == nil, len(s) <= 255 && repository.MatchString(s); got != want {
+			t.Fatalf("repository %q: %v, want %v", s, got, want)
+		} else if got {
+			taken++
+		}
+		if got, want := oras.CheckTag(s) == nil, tag.MatchString(s); got != want {
+			t.Fatalf("tag %q: %v, want %v", s, got, want)
+		}
+	})
+	if taken == 0 {
+		t.Error("nothing was taken")
+	}
+	for n := 126; n < 130; n++ {
+		if s := strings.Repeat("a", n); (oras.CheckTag(s) == nil) != tag.MatchString(s) {
+			t.Errorf("a tag of %d characters: %v", n, oras.CheckTag(s))
 		}
 	}
 }

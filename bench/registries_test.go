@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,6 +105,8 @@ func BenchmarkRegistries(b *testing.B) {
 }
 
 func compare(b *testing.B, w work, rounds int, round time.Duration) {
+	// Threads of the loader that look for work would take the cores from the registry.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	do := map[string]func(int){}
 	var counter atomic.Int64
 	for _, p := range peers {

@@ -183,7 +183,7 @@ func (d *Dir) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	}
 	var f *os.File
 	err = d.within(name, func(folder *folder, base string) error {
-		f, err = folder.Open(base)
+		f, err = openAt(folder, base, os.O_RDONLY)
 		return err
 	})
 	if err != nil {

@@ -33,18 +33,22 @@ func (d *Dir) Stat(ctx context.Context, key string) (Status, error) {
 	}
 	var status Status
 	err = d.within(name, func(f *folder, base string) error {
-		info, err := object(f.Stat(base))
-		if err != nil {
-			return err
-		}
-		names, err := countNames(f, base, info)
-		status = Status{info.Size(), info.ModTime(), names}
+		status, err = statAt(f, base)
 		return err
 	})
 	if err != nil {
 		return Status{}, failed(key, err)
 	}
 	return status, nil
+}
+
+func statIn(f *folder, name string) (Status, error) {
+	info, err := object(f.Stat(name))
+	if err != nil {
+		return Status{}, err
+	}
+	names, err := countNames(f, name, info)
+	return Status{info.Size(), info.ModTime(), names}, err
 }
 
 // Touch is what the comment of [Bucket] says.

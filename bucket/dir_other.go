@@ -7,6 +7,14 @@ import (
 	"path"
 )
 
+// openAt opens the file called name in f.
+func openAt(f *folder, name string, flag int) (*os.File, error) {
+	return f.OpenFile(name, flag, fileMode)
+}
+
+// statAt returns what is known of the object called name in f.
+func statAt(f *folder, name string) (Status, error) { return statIn(f, name) }
+
 // writeBack does nothing where there is no way to ask for it.
 func writeBack(f *os.File, offset, n int64) {}
 

@@ -314,9 +314,11 @@ func (d *Dir) create(name string) (*dirFile, error) {
 	return &dirFile{f, d, name}, nil
 }
 
+const fileMode = 0o600
+
 func (d *Dir) openFile(name string, flag int) (file *os.File, err error) {
 	err = d.within(name, func(f *folder, base string) error {
-		file, err = f.OpenFile(base, flag, 0o600)
+		file, err = openAt(f, base, flag)
 		return err
 	})
 	return file, err

@@ -76,8 +76,8 @@ func (f *folder) fd() int { return int(f.dir.Fd()) }
 
 // removed reports whether somebody removed f: it has no name then.
 func (f *folder) removed() bool {
-	info, err := f.dir.Stat()
-	return err != nil || info.Sys().(*syscall.Stat_t).Nlink == 0
+	var stat unix.Stat_t
+	return unix.Fstat(f.fd(), &stat) != nil || stat.Nlink == 0
 }
 
 // renameAt gives the file called from in f the name to in t.

@@ -2,7 +2,7 @@ package server_test
 
 import (
 	"bytes"
-	"net/http/httptest"
+	"sync"
 	"testing"
 
 	"github.com/c73062ad/oras"
@@ -12,11 +12,9 @@ import (
 
 // TestHTTP2: it is the same registry.
 func TestHTTP2(t *testing.T) {
-	s := httptest.NewUnstartedServer(nil)
-	s.Config = server.NewHTTPServer("", server.New(memory.NewRegistry(), &server.Options{TempDir: t.TempDir(), ErrorLog: strict(t)}))
+	s := listen(t, server.New(memory.NewRegistry(), &server.Options{TempDir: t.TempDir(), ErrorLog: strict(t)}))
 	s.EnableHTTP2 = true
 	s.StartTLS()
-	t.Cleanup(s.Close)
 	f := &front{t: t, url: s.URL, http: s.Client()}
 	if a := f.want("200", "GET", "/v2/", nil); a.ProtoMajor != 2 {
 		t.Fatalf("protocol %s", a.Proto)
@@ -36,4 +34,19 @@ func TestHTTP2(t *testing.T) {
 	f.want("200", "HEAD", "/v2/team/hello/manifests/v1", nil)
 	f.want("404 MANIFEST_UNKNOWN", "GET", "/v2/team/hello/manifests/v2", nil)
 	f.want("413", "PUT", "/v2/team/hello/manifests/v1", padded(oras.MaxManifestSize+1), imageType)
+}
+
+// TestHTTP2Concurrent: small answers that go over one connection at the same moment.
+func TestHTTP2Concurrent(t *testing.T) {
+	s := listen(t, server.New(memory.NewRegistry(), &server.Options{TempDir: t.TempDir(), ErrorLog: strict(t)}))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	f := &front{t: t, url: s.URL, http: s.Client()}
+	data := random(5000)
+	digest := f.pushBlob("team/hello", data)
+	var clients sync.WaitGroup
+	for range 32 {
+		clients.Go(func() { f.pulls("/v2/team/hello/blobs/"+digest, digest, data) })
+	}
+	clients.Wait()
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 )
 
@@ -17,7 +18,7 @@ const pieceSize = 256 << 10
 // transfer that stands still is cut off, a slow one is not.
 func watch(w http.ResponseWriter, r *http.Request, idle time.Duration) (*answer, *body) {
 	control := http.NewResponseController(w)
-	a := &answer{ResponseWriter: w, control: control, write: deadline{set: control.SetWriteDeadline, idle: idle}}
+	a := &answer{ResponseWriter: w, control: control, conn: gatheredOf(r), write: deadline{set: control.SetWriteDeadline, idle: idle}}
 	b := &body{reader: r.Body, read: deadline{set: control.SetReadDeadline, idle: idle}}
 	if r.ContentLength != 0 {
 		b.read.move() // also for what net/http reads of it when the handler is done
@@ -90,6 +91,7 @@ func (b *body) drain() error {
 type answer struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	conn    *gatheredConn // nil if it cannot be held
 	write   deadline
 	started bool
 }
@@ -100,6 +102,9 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 func (a *answer) WriteHeader(status int) {
 	a.started = true
 	a.write.move()
+	if size, err := strconv.Atoi(a.Header().Get("Content-Length")); err == nil && size <= smallBody {
+		a.conn.hold()
+	}
 	a.ResponseWriter.WriteHeader(status)
 }
 
@@ -136,14 +141,15 @@ func (a *answer) ReadFrom(src io.Reader) (n int64, err error) {
 // end sends what is buffered while there is a deadline, and leaves the connection
 // without one to the next request.
 func (a *answer) end() {
-	if a.control.Flush() == nil {
+	err := a.control.Flush()
+	if a.conn.release() == nil && err == nil {
 		a.write.clear()
 	}
 }
 
 // NewHTTPServer returns a server for addr with limits that cut off clients who
 // stall, and none on how long an honest transfer takes: those of bodies are in the
-// handler that [New] returns.
+// handler that [New] returns. It serves a listener faster that went through [Gather].
 func NewHTTPServer(addr string, h http.Handler) *http.Server {
 	return &http.Server{
 		Addr:              addr,
@@ -151,6 +157,7 @@ func NewHTTPServer(addr string, h http.Handler) *http.Server {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		ConnContext:       withConn,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: 250,
 			SendPingTimeout:      30 * time.Second, // nothing was heard for so long: is somebody there?

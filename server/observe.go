@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"sync/atomic"
 	"time"
@@ -70,16 +71,16 @@ type observer struct{ ObserveOptions }
 
 func (o *observer) serve(next http.Handler, w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
-	about, _ := wire.Parse(r.URL) // what cannot be parsed has no route, or fields that are logged as they are
-	e := &exchange{about: about, method: r.Method, path: r.URL.Path, agent: r.UserAgent()}
+	e := &exchange{url: r.URL, method: r.Method, path: r.URL.Path, agent: r.UserAgent()}
+	e.about, e.aboutErr = wire.Parse(r.URL)
 	e.client = clientOf(r, o.TrustedProxies)
 	e.id = o.requestID(r)
 	e.authorization = r.Header.Get("Authorization") != ""
-	e.action = actionOf(r.Method, about.Route)
+	e.action = actionOf(r.Method, e.about.Route)
 	w.Header().Set(headerRequestID, e.id)
 	ctx := context.WithoutCancel(r.Context()) // of no exchange: a LogHandler would add the id once more
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, e))
-	route := o.Metrics.begin(about.Route)
+	route := o.Metrics.begin(e.about.Route)
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = &countedBody{r.Body, &e.in, route.in()}
 	}
@@ -108,7 +109,9 @@ type exchange struct {
 	path          string
 	agent         string
 	authorization bool // the request has a login, good or not
-	about         *wire.Request
+	url           *url.URL
+	about         *wire.Request // of url; what cannot be parsed has no route, or fields that are logged as they are
+	aboutErr      error
 	action        Action
 
 	user        string // who logged in
@@ -129,6 +132,16 @@ type exchangeKey struct{}
 func exchangeOf(ctx context.Context) *exchange {
 	e, _ := ctx.Value(exchangeKey{}).(*exchange)
 	return e
+}
+
+// parse is wire.Parse of what r asks for. Who observes r did that already.
+func parse(r *http.Request) (*wire.Request, error) {
+	e := exchangeOf(r.Context())
+	if e == nil || e.url != r.URL { // a handler between may have changed it
+		return wire.Parse(r.URL)
+	}
+	about := *e.about
+	return &about, e.aboutErr
 }
 
 // Identify says, for the log, who sent r. An [Authorizer] calls it once it knows.

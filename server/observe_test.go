@@ -28,8 +28,8 @@ var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 // wrap serves a handler until the test, or what is returned beside the front, ends.
 func wrap(t testing.TB, h http.Handler) (*front, func()) {
 	t.Helper()
-	s := httptest.NewServer(h)
-	t.Cleanup(s.Close)
+	s := listen(t, h)
+	s.Start()
 	return &front{t: t, url: s.URL, http: s.Client()}, s.Close
 }
 

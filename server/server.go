@@ -218,7 +218,7 @@ func (s *server) ServeHTTP(hw http.ResponseWriter, hr *http.Request) {
 }
 
 func (s *server) serve(w http.ResponseWriter, r *request) (err error) {
-	r.Request, err = wire.Parse(r.http.URL)
+	r.Request, err = parse(r.http)
 	if s.opts.DisableReferrers && (r.Route == wire.Referrers || r.Route == wire.ORASReferrers) {
 		r.Route, err = wire.Unknown, oras.ErrNotFound
 	}

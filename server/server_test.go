@@ -37,14 +37,23 @@ type front struct {
 // serve serves reg until the test ends.
 func serve(t testing.TB, reg oras.Registry, opts *server.Options) *front {
 	t.Helper()
-	s := httptest.NewServer(server.New(reg, opts))
-	t.Cleanup(s.Close)
+	s := listen(t, server.New(reg, opts))
+	s.Start()
 	client := s.Client()
 	client.CheckRedirect = func(*http.Request, []*http.Request) error {
 		t.Error("the server redirects")
 		return http.ErrUseLastResponse
 	}
 	return &front{t: t, url: s.URL, http: client}
+}
+
+// listen returns a server of h as it is to be used, not started.
+func listen(t testing.TB, h http.Handler) *httptest.Server {
+	t.Helper()
+	s := httptest.NewUnstartedServer(nil)
+	s.Config, s.Listener = server.NewHTTPServer("", h), server.Gather(s.Listener)
+	t.Cleanup(s.Close)
+	return s
 }
 
 // registries are the kinds of registries behind the servers that are tested.

@@ -92,9 +92,9 @@ func (l *listening) serve(ctx context.Context, ready *readiness) error {
 	failed := make(chan error, 2)
 	go func() {
 		if l.certificates != nil {
-			failed <- l.server.ServeTLS(l.listener, "", "")
+			failed <- l.server.ServeTLS(server.Gather(l.listener), "", "")
 		} else {
-			failed <- l.server.Serve(l.listener)
+			failed <- l.server.Serve(server.Gather(l.listener))
 		}
 	}()
 	if l.metricsListener != nil {
