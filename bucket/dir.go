@@ -189,7 +189,7 @@ func (d *Dir) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, failed(key, err)
 	}
-	if _, err := object(f.Stat()); err != nil {
+	if err := checkObject(f); err != nil {
 		f.Close()
 		return nil, failed(key, err)
 	}

@@ -13,14 +13,7 @@ import (
 // openAt opens the file called name in f, as an os.Root does, in two calls of the system
 // where that takes seven: it asks of each file whether it can be waited for.
 func openAt(f *folder, name string, flag int) (*os.File, error) {
-	how := unix.OpenHow{
-		Flags:   uint64(flag) | unix.O_CLOEXEC | unix.O_LARGEFILE,
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
-	}
-	if flag&os.O_CREATE != 0 {
-		how.Mode = fileMode
-	}
-	fd, err := unix.Openat2(f.fd(), name, &how)
+	fd, err := openBelow(f.fd(), name, flag|unix.O_CLOEXEC|unix.O_LARGEFILE)
 	if err == nil {
 		return os.NewFile(uintptr(fd), name), nil
 	}
@@ -28,6 +21,18 @@ func openAt(f *folder, name string, flag int) (*os.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
 	return f.OpenFile(name, flag, fileMode) // links, and kernels without that call
+}
+
+// openBelow opens what is below a folder without following links.
+func openBelow(folder int, name string, flag int) (int, error) {
+	if !strings.Contains(name, "/") {
+		return unix.Openat(folder, name, flag|unix.O_NOFOLLOW, fileMode)
+	}
+	how := unix.OpenHow{Flags: uint64(flag), Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
+	if flag&unix.O_CREAT != 0 {
+		how.Mode = fileMode
+	}
+	return unix.Openat2(folder, name, &how)
 }
 
 // statAt returns what is known of the object called name in f.

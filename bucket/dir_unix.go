@@ -74,6 +74,18 @@ func (d descriptor) Close() error { return unix.Close(int(d)) }
 // fd returns the descriptor of f, which is open as long as the caller has f.
 func (f *folder) fd() int { return int(f.dir.Fd()) }
 
+// checkObject returns fs.ErrNotExist for what is no object.
+func checkObject(f *os.File) error {
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &stat); err != nil {
+		return &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
+		return fs.ErrNotExist
+	}
+	return nil
+}
+
 // removed reports whether somebody removed f: it has no name then.
 func (f *folder) removed() bool {
 	var stat unix.Stat_t

@@ -13,6 +13,12 @@ import (
 // for it.
 func syncDir(dir *os.File) error { return nil }
 
+// checkObject returns fs.ErrNotExist for what is no object.
+func checkObject(f *os.File) error {
+	_, err := object(f.Stat())
+	return err
+}
+
 // removed reports that somebody may have removed f: there is no telling.
 func (f *folder) removed() bool { return true }
 

@@ -56,3 +56,17 @@ func (d *Dir) Waiting() int {
 
 // SettleAhead is Settle as it is done from time to time.
 func (d *Dir) SettleAhead() { d.journal.settle() }
+
+// Hot returns how many bytes the blobs take that r has in memory.
+func (r *Registry) Hot() int {
+	r.hot.mu.RLock()
+	defer r.hot.mu.RUnlock()
+	n := 0
+	for _, blob := range r.hot.blobs {
+		n += len(blob.data) + hotCost
+	}
+	if n != r.hot.size {
+		panic("size is wrong")
+	}
+	return n
+}

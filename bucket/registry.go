@@ -12,7 +12,7 @@ import (
 )
 
 // A Registry is a registry kept in a bucket. It keeps no more than what it is
-// doing and some names in memory. Get one from [New].
+// doing, some names, and up to 8 MiB of small blobs in memory. Get one from [New].
 type Registry struct {
 	bucket Bucket
 
@@ -23,6 +23,7 @@ type Registry struct {
 	locks locks
 
 	hashes hashes
+	hot    hotBlobs
 	ages   ages
 
 	mu    sync.Mutex

@@ -19,14 +19,14 @@ type Store struct {
 
 var _ oras.Store = (*Store)(nil)
 
-// Fetch is [oras.Fetcher.Fetch]. The reader is what the bucket's Get returns: an
-// [os.File] if it is a [Dir].
+// Fetch is [oras.Fetcher.Fetch]. The reader of a small blob may be of what is in memory;
+// else it is what the bucket's Get returns: an [os.File] if it is a [Dir].
 func (s *Store) Fetch(ctx context.Context, target oras.Descriptor) (io.ReadCloser, error) {
 	d, err := oras.ParseDigest(target.Digest)
 	if err != nil {
 		return nil, err
 	}
-	content, err := s.bucket.Get(ctx, s.blobKey(d))
+	content, err := s.registry.hot.fetch(ctx, s.bucket, s.blobKey(d))
 	if err != nil {
 		return nil, lacking(d, err)
 	}
