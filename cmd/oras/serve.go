@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -123,18 +121,6 @@ func (c *serveCommand) run(ctx context.Context, con console) error {
 	defer stop()
 	fmt.Fprintf(con.out, "Serving %s from %s\n", l.url(), c.data)
 	return l.serve(ctx, ready)
-}
-
-// tuneMemory lets garbage be collected less often than Go does by itself: a registry
-// keeps few megabytes, which small requests would have it look through every few
-// hundred of them. GOGC and GOMEMLIMIT say otherwise.
-func tuneMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(96 << 20) // from which on it is collected as often as it takes
-	}
 }
 
 // around returns the registry with all that is around it but for whether it is ready:
