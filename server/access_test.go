@@ -29,12 +29,15 @@ func TestReadOnly(t *testing.T) {
 	}
 	for _, opts := range []*server.Options{{DisableDelete: true}, {ReadOnly: true}} {
 		f := serve(t, reg, opts)
-		refused := deletions
+		refused, why := deletions, "deletes nothing"
 		if opts.ReadOnly {
-			refused = slices.Concat(deletions, writes)
+			refused, why = slices.Concat(deletions, writes), "read-only"
 		}
 		for _, request := range refused {
 			a := f.want("405 UNSUPPORTED", request[0], request[1], data, imageType)
+			if !strings.Contains(string(a.data), why) {
+				t.Errorf("%s: it does not say why: %s", request, a.data)
+			}
 			if slices.Contains(strings.Split(a.Header.Get("Allow"), ", "), request[0]) {
 				t.Errorf("%s: Allow is %q", request, a.Header.Get("Allow"))
 			}

@@ -18,6 +18,8 @@ import (
 // Errors that HTTP has a status of its own for.
 var (
 	errMethod   = errors.New("the method is not supported here")
+	errReadOnly = fmt.Errorf("%w: the registry is read-only", errMethod)
+	errNoDelete = fmt.Errorf("%w: the registry deletes nothing", errMethod)
 	errRange    = errors.New("no such range of bytes")
 	errChunk    = errors.New("the chunk does not begin where the last one ended")
 	errTooLarge = fmt.Errorf("manifests may have %d bytes at most", oras.MaxManifestSize)
@@ -147,7 +149,7 @@ func (r *request) noSuchTag() bool {
 func (s *server) allowed(r *request) []string {
 	var methods []string
 	for _, row := range routes {
-		if row.route == r.Route && row.method != r.http.Method && s.does(row.action) {
+		if row.route == r.Route && row.method != r.http.Method && s.does(row.action) == nil {
 			methods = append(methods, row.method)
 		}
 	}

@@ -169,12 +169,8 @@ func observedClient(r *http.Request) netip.Addr {
 
 // actionOf returns what a request is, whatever the options leave room for.
 func actionOf(method string, route wire.Route) Action {
-	for _, row := range routes {
-		if row.route == route && row.method == method {
-			return row.action
-		}
-	}
-	return ""
+	action, _ := find(method, route)
+	return action
 }
 
 const headerRequestID = "X-Request-ID"

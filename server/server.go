@@ -225,9 +225,12 @@ func (s *server) serve(w http.ResponseWriter, r *request) (err error) {
 	if r.Route == wire.Unknown {
 		return err
 	}
-	action, handle := s.find(r.http.Method, r.Route)
+	action, handle := find(r.http.Method, r.Route)
 	if handle == nil {
 		return errMethod
+	}
+	if err := s.does(action); err != nil {
+		return err
 	}
 	if err != nil {
 		return err
@@ -244,24 +247,24 @@ func (s *server) serve(w http.ResponseWriter, r *request) (err error) {
 }
 
 // find returns what is done for method on route, or nil for nothing.
-func (s *server) find(method string, route wire.Route) (Action, handler) {
+func find(method string, route wire.Route) (Action, handler) {
 	for _, row := range routes {
-		if row.route == route && row.method == method && s.does(row.action) {
+		if row.route == route && row.method == method {
 			return row.action, row.handle
 		}
 	}
 	return "", nil
 }
 
-// does reports whether the options leave room for a.
-func (s *server) does(a Action) bool {
-	switch a {
-	case ActionPush:
-		return !s.opts.ReadOnly
-	case ActionDelete:
-		return !s.opts.ReadOnly && !s.opts.DisableDelete
+// does returns why the options leave no room for a, or nil.
+func (s *server) does(a Action) error {
+	switch {
+	case s.opts.ReadOnly && (a == ActionPush || a == ActionDelete):
+		return errReadOnly
+	case s.opts.DisableDelete && a == ActionDelete:
+		return errNoDelete
 	}
-	return true
+	return nil
 }
 
 func (s *server) ping(w http.ResponseWriter, r *request) error {

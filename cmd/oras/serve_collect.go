@@ -23,7 +23,7 @@ func (f *collectFlags) register(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.interval, "gc-interval", 24*time.Hour, "`time` between two collections of garbage; 0 is never")
 	fs.DurationVar(&f.grace, "gc-grace", time.Hour, "`time` that content is kept to which no manifest refers, since it was last pushed, mounted or asked for; 5 minutes at least")
 	fs.DurationVar(&f.untagged, "gc-untagged", 0, "`time` that manifests are kept to which no tag leads, since they were last pushed or asked for; 0 keeps them")
-	fs.DurationVar(&f.uploads, "gc-uploads", 24*time.Hour, "`time` that uploads are kept to which nothing was added")
+	fs.DurationVar(&f.uploads, "gc-uploads", 24*time.Hour, "`time` that uploads are kept to which nothing was added; 5 minutes at least")
 }
 
 func (f *collectFlags) check() error {

@@ -34,7 +34,7 @@ func (f *accessFlags) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.anonymousPull, "anonymous-pull", false, "let those pull who do not log in")
 	fs.BoolVar(&f.readOnly, "read-only", false, "refuse all that writes, and collect no garbage")
 	fs.BoolVar(&f.noDelete, "no-delete", false, "refuse to delete tags, manifests and blobs")
-	fs.StringSliceVar(&f.sparse, "sparse", nil, "`pattern=allow` or pattern=refuse: whether repositories take a manifest though something it refers to is missing; the first pattern that matches counts, * is any part of a name's component, ** any components")
+	fs.StringSliceVar(&f.sparse, "sparse", nil, "`pattern=allow` or pattern=refuse: whether repositories take a manifest though something it refers to is missing; the first pattern that matches counts, where none does they take it, * is any part of a name's component, ** any components")
 	fs.StringSliceVar(&f.trustedProxies, "trusted-proxy", nil, "`address` or network of a proxy whose X-Forwarded-For, -Proto, -Host and X-Request-ID are believed")
 	fs.StringArrayVar(&f.warnings, "warning", nil, "`text` that clients are to show to their users, with each answer")
 }

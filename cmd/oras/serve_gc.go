@@ -57,9 +57,9 @@ func (f *dataFlag) openOrMake() (*bucket.Dir, error) {
 		return nil, hint(fmt.Errorf("data folder %s: it holds other files, and no registry", f.data),
 			"Name an empty directory, or the one of a registry, with --data")
 	case errors.As(err, &number): // what was being done means nothing to the user
-		err = fmt.Errorf("data folder %s: %w", f.data, number)
+		return nil, hint(fmt.Errorf("data folder %s: %w", f.data, number), "Name a directory that can be written with --data")
 	}
-	return nil, hint(err, "Name a directory that can be written with --data")
+	return nil, hint(err, "Name an empty directory, or the one of a registry, with --data")
 }
 
 // holdsFiles reports whether the directory path has files that no registry made, or
