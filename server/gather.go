@@ -74,7 +74,8 @@ func (c *gatheredConn) hold() {
 	}
 }
 
-// release sends what was kept back.
+// release sends what was kept back. net/http took that for sent: if it cannot be, the
+// connection is closed, or the next answer would follow upon half of this one.
 func (c *gatheredConn) release() error {
 	if c == nil {
 		return nil
@@ -90,7 +91,9 @@ func (c *gatheredConn) send() (err error) {
 		return nil
 	}
 	if c.kept = nil; kept.size > 0 {
-		_, err = c.TCPConn.Write(kept.data[:kept.size])
+		if _, err = c.TCPConn.Write(kept.data[:kept.size]); err != nil {
+			c.TCPConn.Close()
+		}
 	}
 	kept.size = 0
 	gatheredPool.Put(kept)

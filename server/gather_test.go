@@ -3,14 +3,20 @@ package server_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/iotest"
+	"time"
 
+	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/memory"
 	"github.com/c73062ad/oras/server"
 )
@@ -84,6 +90,86 @@ func TestGather(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestGatherBroken: an answer that could not be sent whole, or was broken off, is the
+// last on its connection, and what there is of it arrives.
+func TestGatherBroken(t *testing.T) {
+	t.Run("slow client", func(t *testing.T) {
+		s := listen(t, server.New(memory.NewRegistry(), &server.Options{IdleTimeout: 100 * time.Millisecond}))
+		s.Start()
+		f := &front{t: t, url: s.URL, http: s.Client()}
+		data := random(32 << 10)
+		digest := f.pushBlob("team/hello", data)
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.(*net.TCPConn).SetReadBuffer(8 << 10)
+		const requests = 1000 // more than all buffers hold the answers of
+		go func() {
+			for range requests {
+				if _, err := fmt.Fprintf(c, "GET /v2/team/hello/blobs/%s HTTP/1.1\r\nHost: x\r\n\r\n", digest); err != nil {
+					return
+				}
+			}
+		}()
+		time.Sleep(time.Second) // reading nothing
+		r, whole := bufio.NewReader(c), 0
+		for {
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				break
+			}
+			got, err := io.ReadAll(resp.Body)
+			if err != nil {
+				break
+			}
+			if !bytes.Equal(got, data) {
+				t.Fatalf("answer %d has other bytes", whole)
+			}
+			whole++
+		}
+		if whole == 0 || whole == requests {
+			t.Errorf("%d answers were whole", whole)
+		}
+	})
+	t.Run("panic", func(t *testing.T) {
+		reg := wrapped{memory.NewRegistry(), func(s oras.Store) oras.Store { return panicking{s} }}
+		h := server.New(reg, &server.Options{ErrorLog: slog.New(slog.DiscardHandler)})
+		s := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer func() { recover() }()
+			h.ServeHTTP(w, r)
+		}))
+		s.Start()
+		f := &front{t: t, url: s.URL, http: s.Client()}
+		digest := f.pushBlob("team/hello", random(9000))
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "GET /v2/team/hello/blobs/%s HTTP/1.1\r\nHost: x\r\n\r\n", digest)
+		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if got, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 200 OK\r\n") {
+			t.Errorf("got %q, %v", got, err)
+		}
+	})
+}
+
+// A panicking store has blobs that cannot be read, so that an answer that has begun is
+// broken off with a panic.
+type panicking struct{ oras.Store }
+
+func (panicking) Fetch(context.Context, oras.Descriptor) (io.ReadCloser, error) {
+	return struct {
+		io.ReadSeeker
+		io.Closer
+	}{struct {
+		io.Reader
+		io.Seeker
+	}{iotest.ErrReader(errors.New("disk")), bytes.NewReader(make([]byte, 9000))}, io.NopCloser(nil)}, nil
 }
 
 // pieces counts how often there was something to read.

@@ -71,7 +71,7 @@ type observer struct{ ObserveOptions }
 
 func (o *observer) serve(next http.Handler, w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
-	e := &exchange{url: r.URL, method: r.Method, path: r.URL.Path, agent: r.UserAgent()}
+	e := &exchange{url: *r.URL, method: r.Method, path: r.URL.Path, agent: r.UserAgent()}
 	e.about, e.aboutErr = wire.Parse(r.URL)
 	e.client = clientOf(r, o.TrustedProxies)
 	e.id = o.requestID(r)
@@ -109,7 +109,7 @@ type exchange struct {
 	path          string
 	agent         string
 	authorization bool // the request has a login, good or not
-	url           *url.URL
+	url           url.URL
 	about         *wire.Request // of url; what cannot be parsed has no route, or fields that are logged as they are
 	aboutErr      error
 	action        Action
@@ -137,7 +137,7 @@ func exchangeOf(ctx context.Context) *exchange {
 // parse is wire.Parse of what r asks for. Who observes r did that already.
 func parse(r *http.Request) (*wire.Request, error) {
 	e := exchangeOf(r.Context())
-	if e == nil || e.url != r.URL { // a handler between may have changed it
+	if e == nil || e.url != *r.URL { // a handler between may have changed it
 		return wire.Parse(r.URL)
 	}
 	about := *e.about

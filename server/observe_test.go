@@ -272,3 +272,14 @@ func TestObserveFiles(t *testing.T) {
 		t.Errorf("%d pieces, %d bytes", w.pieces, w.Body.Len())
 	}
 }
+
+// TestObservePath: what a handler between changes of the path, be it in place, counts.
+func TestObservePath(t *testing.T) {
+	h := server.New(memory.NewRegistry(), nil)
+	f, _ := wrap(t, server.Observe(nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.Path = strings.TrimPrefix(r.URL.Path, "/prefix")
+		h.ServeHTTP(w, r)
+	})))
+	f.want("200", "GET", "/prefix/v2/", nil)
+	f.want("404", "GET", "/other/v2/", nil)
+}

@@ -206,6 +206,7 @@ var routes = []struct {
 // ServeHTTP answers one request.
 func (s *server) ServeHTTP(hw http.ResponseWriter, hr *http.Request) {
 	w, b := watch(hw, hr, s.opts.IdleTimeout)
+	defer w.conn.release() // also of an answer that is broken off by a panic
 	r := &request{http: hr, body: b, base: s.base(hr)}
 	w.Header().Set(wire.HeaderAPIVersion, "registry/2.0")
 	if s.warnings != nil {

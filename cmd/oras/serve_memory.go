@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	littleMemory = 16 << 20 // bytes in use, below which garbage may be several times that
-	patient      = 400      // what GOGC then is
+	littleMemory = 8 << 20 // bytes in use, below which garbage may be several times that
+	patient      = 400     // what GOGC then is
 	usual        = 100
 )
 
