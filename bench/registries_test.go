@@ -113,8 +113,9 @@ func compare(b *testing.B, w work, rounds int, round time.Duration) {
 		do[p.name] = w.prepare(newLoader(b, p.start(b).host, w.clients))
 	}
 	rates := map[string][]float64{}
-	for range rounds {
-		for _, p := range peers {
+	for n := range rounds {
+		for i := range peers {
+			p := peers[(n+i)%len(peers)] // whoever is next suffers from what is left to be done
 			rates[p.name] = append(rates[p.name], rate(w.clients, round, func() { do[p.name](int(counter.Add(1))) }))
 		}
 	}
@@ -205,7 +206,7 @@ func readAnswer(r *bufio.Reader, want int) (location string, err error) {
 		}
 		line = bytes.TrimRight(line, "\r\n")
 		if first {
-			if status, _ := strconv.Atoi(string(line[len("HTTP/1.1 "):][:3])); status != want {
+			if !bytes.HasPrefix(line, fmt.Appendf(nil, "HTTP/1.1 %d ", want)) {
 				return "", errors.New(string(line))
 			}
 			continue

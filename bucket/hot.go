@@ -12,8 +12,8 @@ import (
 
 // hotBlobs keeps small blobs that were read lately in memory, so that reading one again
 // costs one look at its file instead of the five calls of opening and reading it. What
-// a digest names does not change, but it may be deleted, or be damaged and mended: each
-// time it must be there, of the same size and time.
+// is kept was verified and does not change; but the blob may be deleted or damaged: each
+// time its file must be there, of the same size and time.
 type hotBlobs struct {
 	mu    sync.RWMutex
 	blobs map[string]hotBlob // by key
@@ -31,8 +31,8 @@ const (
 	hotCost    = 256      // of one beside its data
 )
 
-// fetch returns the content of the blob key in b.
-func (h *hotBlobs) fetch(ctx context.Context, b Bucket, key string) (io.ReadCloser, error) {
+// fetch returns the content of the blob d, which is the object key in b.
+func (h *hotBlobs) fetch(ctx context.Context, b Bucket, key string, d oras.Digest) (io.ReadCloser, error) {
 	a, ok := b.(ager)
 	if !ok {
 		return b.Get(ctx, key)
@@ -62,7 +62,9 @@ func (h *hotBlobs) fetch(ctx context.Context, b Bucket, key string) (io.ReadClos
 	if int64(len(data)) != now.Size { // it was written anew meanwhile
 		return b.Get(ctx, key)
 	}
-	h.keep(key, hotBlob{now, data})
+	if d.Algorithm().Digest(data) == d {
+		h.keep(key, hotBlob{now, data})
+	}
 	return newHotReader(data), nil
 }
 

@@ -26,7 +26,7 @@ func (s *Store) Fetch(ctx context.Context, target oras.Descriptor) (io.ReadClose
 	if err != nil {
 		return nil, err
 	}
-	content, err := s.registry.hot.fetch(ctx, s.bucket, s.blobKey(d))
+	content, err := s.registry.hot.fetch(ctx, s.bucket, s.blobKey(d), d)
 	if err != nil {
 		return nil, lacking(d, err)
 	}

@@ -11,6 +11,7 @@ import (
 // Gather returns l with connections on which a server of [NewHTTPServer] sends a small
 // answer at once: net/http alone writes what does not fit into 4 KiB with its header in
 // two pieces, each of which costs both sides a call of the system and perhaps a packet.
+// HTTPS and HTTP/2 are as without it.
 func Gather(l net.Listener) net.Listener { return gathering{l} }
 
 type gathering struct{ net.Listener }
@@ -23,12 +24,12 @@ func (g gathering) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// A gatheredConn is a connection that keeps back what is written while it is held.
-// Whatever holds it writes all of one answer and releases it.
+// A gatheredConn is a connection that keeps back what is written while it is held: from
+// the header of an answer to its end.
 type gatheredConn struct {
 	*net.TCPConn
 
-	mu   sync.Mutex // TLS may write on behalf of who reads
+	mu   sync.Mutex // a handler may outlive its request, as that of http.TimeoutHandler
 	kept *gathered  // nil while nobody holds it
 }
 
@@ -42,11 +43,9 @@ var gatheredPool = sync.Pool{New: func() any { return new(gathered) }}
 type gatheredKey struct{}
 
 // withConn returns ctx, of the connection c, so that gatheredOf finds c if it is a
-// gatheredConn or TLS on one.
+// gatheredConn. Below TLS it is not held: closing that would wait for what is sent
+// behind its back.
 func withConn(ctx context.Context, c net.Conn) context.Context {
-	if secure, ok := c.(interface{ NetConn() net.Conn }); ok {
-		c = secure.NetConn()
-	}
 	if g, ok := c.(*gatheredConn); ok {
 		return context.WithValue(ctx, gatheredKey{}, g)
 	}

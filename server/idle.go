@@ -142,7 +142,10 @@ func (a *answer) ReadFrom(src io.Reader) (n int64, err error) {
 // without one to the next request.
 func (a *answer) end() {
 	err := a.control.Flush()
-	if a.conn.release() == nil && err == nil {
+	if a.conn.release() != nil {
+		panic(http.ErrAbortHandler) // net/http took it for sent
+	}
+	if err == nil {
 		a.write.clear()
 	}
 }
