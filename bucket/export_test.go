@@ -1,6 +1,10 @@
 package bucket
 
-import "time"
+import (
+	"time"
+
+	"github.com/c73062ad/oras"
+)
 
 // Fold lets d behave as on a file system to which "A" and "a" are one name.
 func (d *Dir) Fold() *Dir {
@@ -34,6 +38,9 @@ func (d *Dir) Path() string { return d.path }
 
 // Registry returns that of s.
 func (s *Store) Registry() *Registry { return s.registry }
+
+// BlobKey returns the key of the blob d in s.
+func (s *Store) BlobKey(d oras.Digest) string { return s.blobKey(d) }
 
 // Dir returns that of s.
 func (s *Store) Dir() *Dir { return s.bucket.(*Dir) }
