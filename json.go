@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"reflect"
 	"slices"
 	"strconv"
@@ -62,12 +63,16 @@ func fold(name string) string {
 // that manifests give a meaning to must have their exact case wherever they
 // occur, but for annotations and where v is a pointer to a map, whose names are
 // up to their author. Other names that v does not know are ignored. What is not
-// such a document is [ErrInvalid], and may have changed what v points to all the same.
+// such a document is [ErrInvalid], and may have changed what v points to all the same;
+// the beginning of one is [io.ErrUnexpectedEOF], too.
 func DecodeJSON(data []byte, v any) error {
 	if !utf8.Valid(data) || hasLoneSurrogate(data) {
 		return fmt.Errorf("%w: JSON is not valid UTF-8", ErrInvalid)
 	}
 	if err := json.Unmarshal(data, v); err != nil {
+		if isCutOff(data) {
+			err = io.ErrUnexpectedEOF
+		}
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	names := nameChecker{data, isMap(v)}
@@ -75,6 +80,13 @@ func DecodeJSON(data []byte, v any) error {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil
+}
+
+// isCutOff reports whether data is the beginning of a document.
+func isCutOff(data []byte) bool {
+	var document json.RawMessage
+	err := json.NewDecoder(bytes.NewReader(data)).Decode(&document)
+	return err == io.EOF || err == io.ErrUnexpectedEOF
 }
 
 func isMap(v any) bool {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"strings"
 	"testing"
@@ -76,6 +77,17 @@ func TestDecodeJSONRefuses(t *testing.T) {
 		var v any
 		if err := oras.DecodeJSON([]byte(text), &v); !errors.Is(err, oras.ErrInvalid) {
 			t.Errorf("%s: %q: %v, %v", name, text, v, err)
+		}
+	}
+}
+
+// A document that was cut off is told from one that is none.
+func TestDecodeJSONCutOff(t *testing.T) {
+	for name, text := range badJSON {
+		var v any
+		want := name == "nothing" || name == "space" || strings.HasPrefix(name, "half")
+		if err := oras.DecodeJSON([]byte(text), &v); errors.Is(err, io.ErrUnexpectedEOF) != want {
+			t.Errorf("%s: %q: %v", name, text, err)
 		}
 	}
 }
