@@ -75,8 +75,8 @@ func DecodeJSON(data []byte, v any) error {
 		}
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	names := nameChecker{data, isMap(v)}
-	if err := names.value(""); err != nil {
+	c := nameChecker{data, isMap(v)}
+	if err := c.value(""); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil
@@ -131,8 +131,8 @@ func escaped(data []byte) int {
 	return int(r)
 }
 
-// A nameChecker reads a document that is JSON and finds names that encoding/json lets
-// pass.
+// A nameChecker reads a document that encoding/json has read, and so is JSON that is not
+// nested too deeply, and finds names that it lets pass.
 type nameChecker struct {
 	rest     []byte
 	anyNames bool // they are up to the document's author
@@ -164,15 +164,16 @@ func (c *nameChecker) value(name string) error {
 
 // members reads an object.
 func (c *nameChecker) members(annotations bool) error {
-	var seen names
+	seen := map[string]bool{}
 	for c.rest = c.rest[1:]; c.next() != '}'; c.skip(',') {
 		name, err := unquote(c.text())
 		if err != nil {
 			return err
 		}
-		if !seen.add(name) {
+		if seen[name] {
 			return fmt.Errorf("JSON object has the name %q twice", name)
 		}
+		seen[name] = true
 		if !annotations && !c.anyNames {
 			if known := documentName(name); known != name {
 				return fmt.Errorf("JSON object has the name %q, which is not %q", name, known)
@@ -220,32 +221,4 @@ func unquote(text []byte) (name string, err error) {
 	}
 	err = json.Unmarshal(text, &name)
 	return name, err
-}
-
-// names are those of one object: few, as a rule.
-type names struct {
-	few  []string
-	many map[string]bool
-}
-
-// add adds name, and reports whether it was not there.
-func (n *names) add(name string) bool {
-	if len(n.few) < 16 {
-		if slices.Contains(n.few, name) {
-			return false
-		}
-		n.few = append(n.few, name)
-		return true
-	}
-	if n.many == nil {
-		n.many = map[string]bool{}
-		for _, name := range n.few {
-			n.many[name] = true
-		}
-	}
-	if n.many[name] {
-		return false
-	}
-	n.many[name] = true
-	return true
 }

@@ -22,6 +22,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/c73062ad/oras"
 )
 
 // A peer is a registry that is measured: a program, and what comes before the data
@@ -180,7 +182,7 @@ func (l *loader) do(method, path, mediaType string, body []byte, want int) (loca
 		l.b.Cleanup(func() { c.Close() })
 		conn = bufio.NewReadWriter(bufio.NewReaderSize(c, 16<<10), bufio.NewWriterSize(c, 16<<10))
 	}
-	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nAccept: %s\r\n", method, path, l.host, imageManifest)
+	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nAccept: %s\r\n", method, path, l.host, oras.MediaTypeImageManifest)
 	if method != http.MethodGet {
 		fmt.Fprintf(conn, "Content-Type: %s\r\nContent-Length: %d\r\n", mediaType, len(body))
 	}
@@ -253,11 +255,9 @@ func (l *loader) pushBlob(repository string, data []byte) string {
 	return digest
 }
 
-const imageManifest = "application/vnd.oci.image.manifest.v1+json"
-
 func (l *loader) pushManifest(repository, tag string, n int, config string) {
-	data := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":%q,"size":2},"layers":[],"annotations":{"n":"%d"}}`, imageManifest, config, n)
-	l.do(http.MethodPut, "/v2/"+repository+"/manifests/"+tag, imageManifest, data, http.StatusCreated)
+	data := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":%q,"size":2},"layers":[],"annotations":{"n":"%d"}}`, oras.MediaTypeImageManifest, config, n)
+	l.do(http.MethodPut, "/v2/"+repository+"/manifests/"+tag, oras.MediaTypeImageManifest, data, http.StatusCreated)
 }
 
 func (l *loader) get(path string) { l.do(http.MethodGet, "/v2/"+path, "", nil, http.StatusOK) }

@@ -3,7 +3,6 @@ package bucket
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"sync"
 
@@ -17,7 +16,7 @@ import (
 type hotBlobs struct {
 	mu    sync.RWMutex
 	blobs map[string]hotBlob // by key
-	size  int                // of them together, more or less
+	size  int                // of them together, with hotCost for each
 }
 
 type hotBlob struct {
@@ -38,9 +37,6 @@ func (h *hotBlobs) fetch(ctx context.Context, b Bucket, key string, d oras.Diges
 		return b.Get(ctx, key)
 	}
 	now, err := a.Stat(ctx, key)
-	if errors.Is(err, oras.ErrNotFound) {
-		return nil, err
-	}
 	if err != nil || now.Size > maxHotBlob {
 		return b.Get(ctx, key)
 	}
@@ -48,24 +44,19 @@ func (h *hotBlobs) fetch(ctx context.Context, b Bucket, key string, d oras.Diges
 	blob, ok := h.blobs[key]
 	h.mu.RUnlock()
 	if ok && blob.Size == now.Size && blob.Touched.Equal(now.Touched) {
-		return newHotReader(blob.data), nil
+		return hotReader{bytes.NewReader(blob.data)}, nil
 	}
 	content, err := b.Get(ctx, key)
 	if err != nil {
 		return nil, err
 	}
 	defer content.Close()
-	data, err := io.ReadAll(io.LimitReader(content, now.Size+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) != now.Size { // it was written anew meanwhile
+	data, err := oras.ReadAll(content, oras.Descriptor{Digest: d.OCI(), Size: now.Size})
+	if err != nil { // it is damaged, which is for the caller to find, or was written anew meanwhile
 		return b.Get(ctx, key)
 	}
-	if d.Algorithm().Digest(data) == d {
-		h.keep(key, hotBlob{now, data})
-	}
-	return newHotReader(data), nil
+	h.keep(key, hotBlob{now, data})
+	return hotReader{bytes.NewReader(data)}, nil
 }
 
 // keep keeps blob, and forgets others that there is no room for.
@@ -94,12 +85,6 @@ func (h *hotBlobs) forget(key string) {
 }
 
 // A hotReader reads a blob that is in memory.
-type hotReader struct{ bytes.Reader }
+type hotReader struct{ *bytes.Reader }
 
-func newHotReader(data []byte) *hotReader {
-	r := &hotReader{}
-	r.Reset(data)
-	return r
-}
-
-func (r *hotReader) Close() error { return nil }
+func (hotReader) Close() error { return nil }

@@ -76,7 +76,7 @@ func (o *observer) serve(next http.Handler, w http.ResponseWriter, r *http.Reque
 	e.client = clientOf(r, o.TrustedProxies)
 	e.id = o.requestID(r)
 	e.authorization = r.Header.Get("Authorization") != ""
-	e.action = actionOf(r.Method, e.about.Route)
+	e.action, _ = find(r.Method, e.about.Route)
 	w.Header().Set(headerRequestID, e.id)
 	ctx := context.WithoutCancel(r.Context()) // of no exchange: a LogHandler would add the id once more
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, e))
@@ -165,12 +165,6 @@ func observedClient(r *http.Request) netip.Addr {
 		return e.client
 	}
 	return clientOf(r, nil)
-}
-
-// actionOf returns what a request is, whatever the options leave room for.
-func actionOf(method string, route wire.Route) Action {
-	action, _ := find(method, route)
-	return action
 }
 
 const headerRequestID = "X-Request-ID"

@@ -247,7 +247,8 @@ func (s *server) serve(w http.ResponseWriter, r *request) (err error) {
 	return handle(s, w, r)
 }
 
-// find returns what is done for method on route, or nil for nothing.
+// find returns what method on route is and what is done for it, or nil for nothing,
+// whatever the options leave room for.
 func find(method string, route wire.Route) (Action, handler) {
 	for _, row := range routes {
 		if row.route == route && row.method == method {

@@ -92,7 +92,7 @@ func (l *listening) serve(ctx context.Context, ready *readiness) error {
 	failed := make(chan error, 2)
 	go func() {
 		if l.certificates != nil {
-			failed <- l.server.ServeTLS(server.Gather(l.listener), "", "")
+			failed <- l.server.ServeTLS(l.listener, "", "")
 		} else {
 			failed <- l.server.Serve(server.Gather(l.listener))
 		}
