@@ -46,8 +46,8 @@ type CopyOptions struct {
 	// Journal, if it is not nil, is asked for what is remembered of the upload
 	// of a large blob to a target that has uploads, so that the copy of one
 	// that was broken off, be it by the end of the process, goes on in its
-	// middle when it is made again: the source's reader is seeked there, and
-	// the target verifies the whole. It returns nil if there is nothing to
+	// middle when it is made again: the source's reader is seeked there. The
+	// target verifies the whole, which is not done here too. It returns nil if there is nothing to
 	// be remembered of it; it is called from several goroutines at a time.
 	Journal func(desc Descriptor) *UploadRecord
 
@@ -105,9 +105,9 @@ func copyError(err error, target bool) error {
 // is not complete. What dst has is not copied; that it has a manifest means that
 // it has what is below. But where dst is far away, small blobs are sent without
 // asking for them as long as the last ones were not there. All content is verified on
-// its way. The first error ends the copy; what was copied until then stays, and
-// copying again goes on there. Errors are a [*CopyError], but for that of a context
-// which was cancelled: its cause.
+// its way, or by the target, where its upload is remembered. The first error ends the
+// copy; what was copied until then stays, and copying again goes on there. Errors are a
+// [*CopyError], but for that of a context which was cancelled: its cause.
 //
 // What a source could make endless is [ErrInvalid]: manifests that lie in each
 // other, and referrers of referrers, more than 100 deep, and more than a million
@@ -583,6 +583,12 @@ func (c *copier) ingestBlob(ctx context.Context, desc Descriptor, begin func()) 
 		}
 		_, err = Ingest(ctx, c.dst, desc.MediaType, content, opts)
 	}
+	if errors.Is(err, ErrInvalid) && !isContentError(err) {
+		// Is that so since it had other bytes before it came to the target?
+		if e := verifyAll(ctx, content, desc); e != nil {
+			return nil, atSource(e)
+		}
+	}
 	switch {
 	case isContentError(err):
 		return nil, atSource(err)
@@ -590,6 +596,15 @@ func (c *copier) ingestBlob(ctx context.Context, desc Descriptor, begin func()) 
 		return nil, errNotIngested
 	}
 	return nil, atTarget(err)
+}
+
+// verifyAll reads content, an io.Seeker, from its start and verifies it.
+func verifyAll(ctx context.Context, content io.Reader, desc Descriptor) error {
+	if _, err := content.(io.Seeker).Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, NewVerifier(doneReader{ctx, content}, desc), make([]byte, continueBuffer))
+	return err
 }
 
 func (c *copier) pushBlob(ctx context.Context, desc Descriptor, open func() (io.ReadCloser, error)) error {

@@ -246,6 +246,30 @@ func TestCopyJournalWrong(t *testing.T) {
 	}
 }
 
+// Whose fault it is that the target has other bytes than the digest's is found out.
+func TestCopyJournalFault(t *testing.T) {
+	c := newJournaledCopy(t, 3*piece)
+	c.dst.append = func(u oras.Upload, ctx context.Context, offset int64, content io.Reader) (int64, error) {
+		data, err := io.ReadAll(content)
+		if err != nil {
+			return 0, err
+		}
+		data[0]++
+		return u.Append(ctx, offset, bytes.NewReader(data))
+	}
+	err := c.copy(t.Context(), oras.CopyOptions{})
+	var side *oras.CopyError
+	if !errors.Is(err, oras.ErrInvalid) || !errors.As(err, &side) || !side.AtTarget {
+		t.Errorf("the target changed it, and the error is %v", err)
+	}
+	if len(c.j.ids) != 0 {
+		t.Errorf("remembered is %q", c.j.ids)
+	}
+	c.dst.append = nil
+	must(t, c.copy(t.Context(), oras.CopyOptions{}))
+	c.wantDone(t)
+}
+
 // A target that takes no uploads in pieces gets the blob whole; so does what the source
 // cannot seek in, and what is small.
 func TestCopyJournalUnsupported(t *testing.T) {

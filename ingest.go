@@ -26,13 +26,13 @@ type IngestOptions struct {
 
 	// Expected, if it has a digest, is what content, which must be an
 	// io.Seeker, is known to be; Algorithm and Digest have no meaning then.
-	// Content that is not it is [ErrInvalid].
+	// Content that is not it is [ErrInvalid]: what goes into an upload is not
+	// hashed here, since the target hashes it, see [Upload].
 	Expected Descriptor
 
 	// Upload is the id of an upload to go on with. It must have begun with
 	// the same content: what it has of that is hashed here and not sent.
-	// Where the digest is known, by Expected, it is not even read: the
-	// target finds out in the end whether it has the right bytes. An upload
+	// Where the digest is known, by Expected, it is not even read. An upload
 	// that is not there any more is no error, a new one begins.
 	Upload string
 
@@ -235,14 +235,9 @@ func (in *ingest) run(ctx context.Context, src ingestSource) (_ Descriptor, err 
 	return in.desc, nil
 }
 
-// hashes reports whether the content is hashed here: it is not where its digest is found
-// by other means, or where the digest is known and an upload has its beginning.
-func (in *ingest) hashes() bool {
-	if in.opts.known() {
-		return in.there == 0
-	}
-	return in.opts.Digest == nil
-}
+// hashes reports whether the content is hashed here: it is not where its digest is
+// known, or found by other means.
+func (in *ingest) hashes() bool { return !in.opts.known() && in.opts.Digest == nil }
 
 // check reports content of another digest than is expected.
 func (in *ingest) check(d Digest) error {

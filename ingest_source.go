@@ -107,7 +107,7 @@ func (s *seekSource) hashUntil(ctx context.Context, offset int64) error {
 }
 
 func (s *seekSource) digest(ctx context.Context) (Digest, error) {
-	if s.in.opts.known() && !s.in.hashes() {
+	if s.in.opts.known() {
 		return s.in.expected, nil
 	}
 	err := s.hashUntil(ctx, s.in.size)

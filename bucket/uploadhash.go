@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	hashInterval = 128 << 20 // bytes that are rather hashed again after a restart than kept the hash of
-	maxHash      = 4 << 10   // size in bytes of the largest state of a hash that is read
-	maxHashes    = 1000      // uploads whose hash is kept in memory
+	hashInterval = 1 << 30 // bytes that are rather hashed again after a restart than kept the hash of
+	maxHash      = 4 << 10 // size in bytes of the largest state of a hash that is read
+	maxHashes    = 1000    // uploads whose hash is kept in memory
 )
 
 // A hashState is the hash of the first n bytes of an upload. That of the first saved

@@ -13,8 +13,11 @@ import (
 const (
 	aheadAfter = 2 << 20  // must have been read in order before
 	aheadLeast = 14 << 20 // must be left
-	pieceSize  = 2 << 20
-	maxPieces  = 16 // of all downloads from a registry together
+	pieceSize  = 2 << 20  // at most
+	leastPiece = 512 << 10
+	alonePiece = 256 << 10 // of one connection, where pieces cost nothing: what is small stays in a core's cache
+	enough     = 128 << 10 // is worth waking who reads
+	maxPieces  = 16        // of all downloads from a registry together
 )
 
 // ringSize is how many pieces are in memory for a number of connections: one on its
@@ -52,7 +55,9 @@ func (b *budget) giveBack(n int) { b.used.Add(int64(-n)) }
 // its failure is that of the whole.
 //
 // How many there should be is found out: all that are allowed if who reads has to wait
-// and they bring more than the one, which is tried now and then.
+// and they bring more than the one, which is tried now and then. So is how large pieces
+// should be: what is in memory is lost with the process, so they are small, unless
+// connections then spend their time waiting for answers.
 type ahead struct {
 	source source
 	ctx    context.Context
@@ -74,6 +79,8 @@ type ahead struct {
 	ranges  rangeState // whether the registry gives parts
 	live    map[*stream]bool
 	pace    pace
+	size    int64         // of the next piece of several connections, in bytes
+	waited  time.Duration // that who reads had to, in all
 }
 
 type rangeState int
@@ -88,6 +95,7 @@ type piece struct {
 	start, end int64
 	buf        *[pieceSize]byte
 	filled     int // bytes, from the start
+	told       int // of which who reads was woken
 	free       bool
 }
 
@@ -96,7 +104,7 @@ func (p *piece) full() bool { return p.start+int64(p.filled) == p.end }
 // newAhead reads on where st is. The first ring's size must have been taken from
 // the budget.
 func newAhead(ctx context.Context, src source, st *stream, b *budget) *ahead {
-	a := &ahead{source: src, budget: b, taken: ringSize(1), width: 1, workers: 1, next: st.pos, pos: st.pos, live: map[*stream]bool{st: true}}
+	a := &ahead{source: src, budget: b, taken: ringSize(1), width: 1, workers: 1, next: st.pos, pos: st.pos, size: leastPiece, live: map[*stream]bool{st: true}}
 	a.ctx, a.cancel = context.WithCancel(ctx)
 	a.changed = sync.NewCond(&a.mu)
 	a.pace.start = time.Now()
@@ -117,7 +125,9 @@ func (a *ahead) read(p []byte) (int, error) {
 		}
 		began := time.Now()
 		a.changed.Wait()
-		a.pace.waited += time.Since(began)
+		waited := time.Since(began)
+		a.waited += waited
+		a.pace.waited += waited
 	}
 	first := a.ring[0]
 	from := int(a.pos - first.start)
@@ -209,7 +219,11 @@ func (a *ahead) claim(id int, st *stream) *piece {
 			return nil
 		}
 		if a.next < a.source.size && len(a.ring) < ringSize(a.width) && a.free() == nil && a.mayTake(id, st, a.next) {
-			p := &piece{start: a.next, end: min(a.next+pieceSize, a.source.size), buf: pieces.Get().(*[pieceSize]byte)}
+			size := a.size
+			if a.width == 1 {
+				size = alonePiece
+			}
+			p := &piece{start: a.next, end: min(a.next+size, a.source.size), buf: pieces.Get().(*[pieceSize]byte)}
 			a.ring = append(a.ring, p)
 			a.next = p.end
 			return p
@@ -241,13 +255,17 @@ func (a *ahead) mayTake(id int, st *stream, offset int64) bool {
 // that it opens and leaves in *st.
 func (a *ahead) fill(id int, p *piece, st **stream) error {
 	tries := tries{mark: p.start + int64(p.filled)}
+	timing := a.begin()
 	for {
 		at := p.start + int64(p.filled)
 		if at == p.end {
-			a.filled()
+			a.filled(timing)
 			return nil
 		}
-		err := a.seek(id, st, at, p.end)
+		opened, err := a.seek(id, st, at, p.end)
+		if opened {
+			timing.answered = time.Now()
+		}
 		if err == nil {
 			var n int
 			n, err = (*st).Read(p.buf[p.filled:][:p.end-at])
@@ -267,11 +285,39 @@ func (a *ahead) fill(id int, p *piece, st **stream) error {
 	}
 }
 
+// A timing is of one piece.
+type timing struct {
+	began, answered time.Time     // answered is zero where there was no request for it
+	waited          time.Duration // ahead.waited when it began
+}
+
+func (a *ahead) begin() timing {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return timing{began: time.Now(), waited: a.waited}
+}
+
+// resize makes the next pieces larger if the time that one took went into waiting for
+// the answer, while who reads had to wait, and smaller if hardly any did.
+func (a *ahead) resize(t timing) {
+	if t.answered.IsZero() {
+		return
+	}
+	took, answer := time.Since(t.began), t.answered.Sub(t.began)
+	starved := a.waited - t.waited
+	switch {
+	case 8*answer > took && starved.Seconds() >= idleShare*took.Seconds():
+		a.size = min(2*a.size, pieceSize)
+	case 32*answer < took:
+		a.size = max(a.size/2, leastPiece)
+	}
+}
+
 // seek makes *st a stream that is at offset: of all that follows if the worker is
-// alone, else up to end.
-func (a *ahead) seek(id int, st **stream, offset, end int64) (err error) {
+// alone, else up to end. It reports whether that took a request.
+func (a *ahead) seek(id int, st **stream, offset, end int64) (requested bool, err error) {
 	if *st != nil && (*st).pos == offset && offset < (*st).end {
-		return nil
+		return false, nil
 	}
 	a.drop(*st)
 	*st = nil
@@ -289,7 +335,7 @@ func (a *ahead) seek(id int, st **stream, offset, end int64) (err error) {
 		}
 	}
 	if err != nil {
-		return err
+		return true, err
 	}
 	*st = opened
 	a.mu.Lock()
@@ -302,7 +348,7 @@ func (a *ahead) seek(id int, st **stream, offset, end int64) (err error) {
 		a.ranges = rangesGiven
 		a.changed.Broadcast()
 	}
-	return nil
+	return true, nil
 }
 
 func (a *ahead) drop(st *stream) {
@@ -324,15 +370,17 @@ func (a *ahead) arrived(p *piece, n int) {
 	defer a.mu.Unlock()
 	p.filled += n
 	a.pace.bytes += int64(n)
-	if a.ring[0] == p {
+	if a.ring[0] == p && (p.full() || p.filled-p.told >= enough) {
+		p.told = p.filled
 		a.changed.Broadcast()
 	}
 }
 
 // filled decides, now that a piece is full, how many workers there should be.
-func (a *ahead) filled() {
+func (a *ahead) filled(t timing) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.resize(t)
 	most := a.budget.connections
 	if a.ranges == rangesRefused {
 		most = 1
@@ -373,7 +421,7 @@ const (
 	leastTime  = 100 * time.Millisecond // to be measured
 	firstProbe = time.Second            // after a trial that brought nothing; it doubles
 	gain       = 1.2                    // that is worth more connections
-	idleShare  = 0.2                    // of the time that who reads must have waited
+	idleShare  = 0.6                    // of the time that who reads must have waited: less, and the connection is fast
 )
 
 // decide returns how many connections there should be, where there are width: one, or

@@ -158,3 +158,34 @@ func TestPace(t *testing.T) {
 		}
 	}
 }
+
+// Pieces are small as long as that costs nothing: they grow where the time goes into
+// waiting for answers, and who reads has to wait, too.
+func TestResize(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		answer, rest, waited time.Duration
+		size, want           int64
+	}{
+		"far away":                  {50 * time.Millisecond, 10 * time.Millisecond, 40 * time.Millisecond, leastPiece, pieceSize},
+		"far away, who reads slow":  {50 * time.Millisecond, 10 * time.Millisecond, time.Millisecond, leastPiece, leastPiece},
+		"near":                      {time.Millisecond, 40 * time.Millisecond, 40 * time.Millisecond, pieceSize, leastPiece},
+		"neither near nor far away": {3 * time.Millisecond, 40 * time.Millisecond, 40 * time.Millisecond, 1 << 20, 1 << 20},
+	} {
+		a := &ahead{size: test.size}
+		for range 5 {
+			now := time.Now()
+			began := now.Add(-test.answer - test.rest)
+			before := a.waited
+			a.waited += test.waited
+			a.resize(timing{began: began, answered: began.Add(test.answer), waited: before})
+		}
+		if a.size != test.want {
+			t.Errorf("%s: pieces of %d bytes, want %d", name, a.size, test.want)
+		}
+		a.resize(timing{began: time.Now().Add(-time.Second)})
+		if a.size != test.want {
+			t.Errorf("%s: a piece that took no request changed the size", name)
+		}
+	}
+}

@@ -22,6 +22,11 @@ const (
 	minChunkSize = 64 << 10
 	maxChunkSize = 64 << 20 // which a registry may want them to have at least
 	maxPatch     = 1 << 30  // of what can be rewound, and goes in one
+
+	// growth is which part of what the registry has a chunk may be of content that
+	// can be rewound. Some registries keep nothing of a chunk that is broken off: so
+	// much moves again then.
+	growth = 8
 )
 
 const maxUploadID = 8 << 10 // bytes
@@ -34,6 +39,7 @@ type upload struct {
 	size     int64    // bytes the registry has
 	unsure   bool     // size may be 0 or 1: a Range cannot say that there is nothing
 	chunk    int64    // bytes to send at a time
+	grows    bool     // chunk does, with size
 	least    int64    // bytes the registry wants in each chunk but the last
 	began    bool     // here
 	sole     bool     // nobody else can know of it
@@ -48,9 +54,9 @@ var _ oras.Upload = (*upload)(nil)
 // the place that the registry gave it. What belongs to another repository, or is
 // no upload, is oras.ErrNotFound.
 //
-// Append sends chunks of some megabytes, which, unless the content is an io.Seeker and
-// can be read again, it holds in memory while it reads the next; when a request fails
-// it asks the registry what arrived.
+// Append sends chunks of some megabytes, which it holds in memory while it reads the next.
+// Those of an io.Seeker that can be read again grow, up to an eighth of what the registry
+// has. When a request fails it asks the registry what arrived.
 func (r *Repository) Upload(ctx context.Context, id string) (oras.Upload, error) {
 	if id == "" {
 		return r.BeginUpload(ctx, oras.SHA256)
@@ -256,6 +262,7 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 	if left, size := restOf(content); left != nil {
 		f := newFeed(left, offset, againBehind, againAhead)
 		defer f.stop()
+		u.grows = u.repo.registry.chunk.Load() == 0
 		kept, err := u.send(ctx, f, offset+size)
 		if f.endsBefore(offset + size) {
 			err = fmt.Errorf("%s: upload: %w: its content ended at byte %d, not %d", u.repo, oras.ErrInvalid, u.size, offset+size)
@@ -340,6 +347,9 @@ func (u *upload) send(ctx context.Context, f *feed, end int64) (kept int64, err 
 	}()
 	failures := 0
 	for u.size < end {
+		if u.grows {
+			u.chunk = max(u.chunk, min(u.size/growth, maxPatch))
+		}
 		n := min(end-u.size, u.chunk)
 		b := newBody(&section{feed: f, start: u.size, end: u.size + n, offset: u.size}, n)
 		before, unsure := u.size, u.unsure
@@ -414,7 +424,7 @@ func (u *upload) smaller(err error, n int64) bool {
 	if !errors.As(err, &answer) || answer.StatusCode != http.StatusRequestEntityTooLarge || n/2 < max(u.least, minChunkSize) {
 		return false
 	}
-	u.chunk = max(u.least, min(n/2, maxChunkSize))
+	u.chunk, u.grows = max(u.least, min(n/2, maxChunkSize)), false
 	u.repo.registry.chunk.Store(u.chunk)
 	return true
 }

@@ -83,6 +83,56 @@ func (b *tellBusy) WriteHeader(status int) {
 	b.ResponseWriter.WriteHeader(status)
 }
 
+// Chunks of what can be read again grow with what the registry has, so that there are
+// few, and little moves again where it keeps nothing of one that is broken off.
+func TestUploadGrows(t *testing.T) {
+	t.Parallel()
+	const size = 160 << 20
+	var kept, lost, chunks int64
+	mux := http.NewServeMux()
+	place := func(w http.ResponseWriter, status int) {
+		w.Header().Set("Location", "/v2/team/hello/blobs/uploads/x")
+		w.Header().Set("Range", fmt.Sprintf("0-%d", max(kept, 1)-1))
+		w.WriteHeader(status)
+	}
+	mux.HandleFunc("POST /v2/team/hello/blobs/uploads/", func(w http.ResponseWriter, r *http.Request) { place(w, http.StatusAccepted) })
+	mux.HandleFunc("GET /v2/team/hello/blobs/uploads/x", func(w http.ResponseWriter, r *http.Request) { place(w, http.StatusNoContent) })
+	mux.HandleFunc("PATCH /v2/team/hello/blobs/uploads/x", func(w http.ResponseWriter, r *http.Request) {
+		chunks++
+		if n := r.ContentLength; n > max(8<<20, kept/8) || !strings.HasPrefix(r.Header.Get("Content-Range"), fmt.Sprintf("%d-", kept)) {
+			t.Errorf("a chunk of %d bytes, %s, behind %d", n, r.Header.Get("Content-Range"), kept)
+		}
+		if lost == 0 && kept > size/2 {
+			lost, _ = io.CopyN(io.Discard, r.Body, r.ContentLength/2)
+			panic(http.ErrAbortHandler)
+		}
+		n, err := io.Copy(io.Discard, r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		kept += n
+		place(w, http.StatusAccepted)
+	})
+	u, err := oras.OpenUpload(t.Context(), open(t, serve(t, mux), remote.Options{}), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := u.Append(t.Context(), 0, io.NewSectionReader(zeros{}, 0, size))
+	if err != nil || n != size || kept != size {
+		t.Errorf("%d bytes appended, %d kept, %v", n, kept, err)
+	}
+	if lost == 0 || chunks >= size>>23 {
+		t.Errorf("%d bytes lost; %d chunks", lost, chunks)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) ReadAt(p []byte, _ int64) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
 // An upload whose answer is lost goes on, one that another moved does not.
 func TestUploadLostAnswer(t *testing.T) {
 	t.Parallel()
