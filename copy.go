@@ -370,36 +370,52 @@ func (c *copier) copyFirst(ctx context.Context, n *node, d Digest, desc Descript
 // get goroutines of their own while there are walkers left, and else are walked
 // in this one. So neither the number of goroutines nor that of manifests in
 // memory grows with the ways there are through the graph, and nobody waits for
-// a place that is held by who waits for them.
+// a place that is held by who waits for them. Blobs share as many goroutines as can
+// move at a time: one for each would grow a stack of its own.
 func (c *copier) copyAll(ctx context.Context, nodes []Descriptor, depth int) error {
 	c.found(nodes)
-	var g errgroup.Group
-	g.SetLimit(cap(c.small))
+	walk := func(desc Descriptor) {
+		if err := c.copyGraph(ctx, desc, depth); err != nil {
+			c.cancel(err)
+		}
+	}
+	var g sync.WaitGroup
+	blobs := make(chan Descriptor)
+	workers := 0
 	for _, desc := range nodes {
 		if ctx.Err() != nil {
 			break
 		}
-		walk := func() error {
-			err := c.copyGraph(ctx, desc, depth)
-			if err != nil {
-				c.cancel(err)
+		if IsManifest(desc.MediaType) {
+			select {
+			case c.walkers <- struct{}{}:
+				g.Go(func() {
+					defer func() { <-c.walkers }()
+					walk(desc)
+				})
+			default:
+				walk(desc)
 			}
-			return err
-		}
-		if !IsManifest(desc.MediaType) {
-			g.Go(walk)
 			continue
 		}
 		select {
-		case c.walkers <- struct{}{}:
-			g.Go(func() error {
-				defer func() { <-c.walkers }()
-				return walk()
-			})
+		case blobs <- desc: // there is one that has nothing to do
+			continue
 		default:
-			walk() // ctx tells of its error
 		}
+		if workers < cap(c.small) {
+			workers++
+			g.Go(func() {
+				walk(desc)
+				for desc := range blobs {
+					walk(desc)
+				}
+			})
+			continue
+		}
+		blobs <- desc
 	}
+	close(blobs)
 	g.Wait()
 	return context.Cause(ctx)
 }

@@ -22,6 +22,9 @@ func FetchAll(ctx context.Context, f Fetcher, desc Descriptor) ([]byte, error) {
 	return ReadAll(r, desc)
 }
 
+// atOnce is how many bytes are made room for before any has come.
+const atOnce = 16 << 10
+
 // ReadAll reads content to its end and verifies that it is what desc describes,
 // with the limit of [FetchAll].
 func ReadAll(content io.Reader, desc Descriptor) ([]byte, error) {
@@ -29,6 +32,7 @@ func ReadAll(content io.Reader, desc Descriptor) ([]byte, error) {
 		return nil, err
 	}
 	var b bytes.Buffer
+	b.Grow(bytes.MinRead + int(min(max(desc.Size, 0), atOnce))) // more grows with what comes
 	if _, err := b.ReadFrom(NewVerifier(content, desc)); err != nil {
 		return nil, err
 	}

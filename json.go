@@ -190,7 +190,11 @@ func (c *nameChecker) members(annotations bool) error {
 
 // next returns the byte that is next but for space.
 func (c *nameChecker) next() byte {
-	c.rest = bytes.TrimLeft(c.rest, " \t\r\n")
+	i := 0
+	for c.rest[i] == ' ' || c.rest[i] == '\t' || c.rest[i] == '\r' || c.rest[i] == '\n' {
+		i++
+	}
+	c.rest = c.rest[i:]
 	return c.rest[0]
 }
 

@@ -122,6 +122,15 @@ func (r *registry) remove() {
 	os.RemoveAll(r.data)
 }
 
+// drop ends the registry and removes what it has if that is large. Many small files are
+// removed only when all is measured, by TestMain: see dataFolder.
+func (r *registry) drop(c content) {
+	if c.large.Size > 0 {
+		r.remove()
+	}
+	r.stop()
+}
+
 // maxRSS returns the largest resident size of a process that has ended, in MiB. It is
 // no less than that of this process was when it began the other: Linux counts so.
 func maxRSS(cmd *exec.Cmd) float64 {

@@ -125,7 +125,7 @@ func pushAll(b *testing.B, p peer, c content, tools ...tool) {
 	home := b.TempDir()
 	compareTools(b, rounds(), inShort(tools), func(t tool) run {
 		reg := p.start(b)
-		defer reg.remove()
+		defer reg.drop(c)
 		return t.run(b, home, c.dir, t.push(reg.host+"/bench/push:v1", c.names))
 	})
 }

@@ -144,6 +144,10 @@ func (d *Dir) writeAll(ctx context.Context, puts []*put) error {
 // seen finds out whether p, which is there, is durable: what the journal has was so
 // before it could be seen.
 func (d *Dir) seen(p *put) error {
+	if p.Size > 0 {
+		p.large = p.Size > maxJournaled
+		return nil
+	}
 	info, err := object(d.stat(p.name))
 	if err != nil {
 		return failed(p.Key, err)

@@ -56,14 +56,14 @@ func (s *Store) rely(ctx context.Context, m *oras.Manifest) ([]Object, error) {
 			keys = append(keys, s.manifestKey(d))
 		}
 		for _, key := range keys {
-			_, err := s.registry.renew(ctx, key)
+			size, err := s.registry.renew(ctx, key)
 			if errors.Is(err, oras.ErrNotFound) {
 				continue
 			}
 			if err != nil {
 				return nil, err
 			}
-			objects = append(objects, Object{Key: key, Seen: true})
+			objects = append(objects, Object{Key: key, Size: size, Seen: true})
 		}
 	}
 	return objects, nil

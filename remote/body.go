@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -32,10 +33,26 @@ type body struct {
 	idle    *time.Timer     // runs while the connection takes no bytes, and then ends the request
 	timeout time.Duration
 	limit   *limiter
+
+	data []byte // or nil: content that goes together with the request's header
 }
 
 // newBody returns content, of size bytes, as a body. It must be an io.Seeker.
 func newBody(content io.Reader, size int64) *body { return &body{content: content, size: size} }
+
+// withHeader is how many bytes of content net/http sends together with the header of
+// their request, which it does if it knows that they are in memory: so the registry need
+// not be woken twice.
+const withHeader = 48 << 10
+
+// newDataBody returns data, which must not change, as a body.
+func newDataBody(data []byte) *body {
+	b := newBody(bytes.NewReader(data), int64(len(data)))
+	if len(data) <= withHeader {
+		b.data = data
+	}
+	return b
+}
 
 // watch prepares b for a request of ctx, which idle ends.
 func (b *body) watch(ctx context.Context, idle *time.Timer, timeout time.Duration, limit *limiter) {
@@ -57,7 +74,18 @@ func (b *body) next() (io.ReadCloser, error) {
 		}
 	}
 	b.sending++
+	if b.data != nil && b.limit == nil {
+		b.idle.Reset(b.timeout) // until it was written
+		return io.NopCloser(bytes.NewReader(b.data)), nil
+	}
 	return &sending{body: b, number: b.sending}, nil
+}
+
+// written notes that the connection took all of it.
+func (b *body) written() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.idle.Stop()
 }
 
 // stop ends the last sending and returns what content failed with, if it did.

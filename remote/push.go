@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -193,7 +192,7 @@ func (r *Repository) put(ctx context.Context, req wire.Request, header http.Head
 		method: http.MethodPut,
 		url:    r.registry.client.url(req),
 		header: header,
-		body:   newBody(bytes.NewReader(data), int64(len(data))),
+		body:   newDataBody(data),
 		want:   created,
 	})
 	if err != nil {
@@ -340,7 +339,7 @@ func sendable(content io.Reader, desc oras.Descriptor) (*body, error) {
 		if err != nil {
 			return nil, err
 		}
-		return newBody(bytes.NewReader(data), desc.Size), nil
+		return newDataBody(data), nil
 	case again:
 		return newBody(content, desc.Size), nil
 	}

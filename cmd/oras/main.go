@@ -17,6 +17,7 @@ import (
 )
 
 func main() {
+	tuneMemory()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

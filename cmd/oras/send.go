@@ -80,6 +80,10 @@ func nameOf(path string) string {
 
 // statFile is os.Stat whose errors have the absolute path.
 func statFile(path string) (fs.FileInfo, error) {
+	info, err := os.Stat(path)
+	if err == nil {
+		return info, nil
+	}
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err

@@ -85,7 +85,6 @@ func (c *serveCommand) run(ctx context.Context, con console) error {
 	if err := c.check(logger); err != nil {
 		return err
 	}
-	tuneMemory()
 	opts, err := c.access.options()
 	if err != nil {
 		return err

@@ -7,15 +7,17 @@ import (
 	"runtime/metrics"
 )
 
+// How much garbage there may be, as GOGC says it: in percent of what is in use.
 const (
-	littleMemory = 8 << 20 // bytes in use, below which garbage may be several times that
-	patient      = 400     // what GOGC then is
+	wantedHeap   = 32 << 20 // bytes that both together should be
+	leastPatient = 50
+	mostPatient  = 400
 	usual        = 100
 )
 
 // tuneMemory lets garbage be collected less often than Go does by itself while little
-// memory is in use, which is looked through every few hundred small requests
-// otherwise. Where more is in use it is as ever. The variable GOGC has precedence.
+// memory is in use, which is looked through every few hundred small requests otherwise,
+// and more often where much is. The variable GOGC has precedence.
 func tuneMemory() {
 	if os.Getenv("GOGC") == "" {
 		tuneAfterCollection(usual)
@@ -28,13 +30,15 @@ func tuneAfterCollection(percent int) {
 	runtime.AddCleanup(new([64]byte), func(percent int) {
 		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 		metrics.Read(live)
-		now := usual
-		if live[0].Value.Uint64() < littleMemory {
-			now = patient
-		}
+		now := patience(live[0].Value.Uint64())
 		if now != percent {
 			debug.SetGCPercent(now)
 		}
 		tuneAfterCollection(now)
 	}, percent)
+}
+
+// patience returns what GOGC should be where so many bytes are in use.
+func patience(live uint64) int {
+	return min(max((wantedHeap-int(live))/(int(live)/100+1), leastPatient), mostPatient)
 }
