@@ -40,10 +40,10 @@ type body struct {
 // newBody returns content, of size bytes, as a body. It must be an io.Seeker.
 func newBody(content io.Reader, size int64) *body { return &body{content: content, size: size} }
 
-// withHeader is how many bytes of content net/http sends together with the header of
-// their request, which it does if it knows that they are in memory: so the registry need
-// not be woken twice.
-const withHeader = 48 << 10
+// withHeader is the size in bytes of content that goes together with the header of its
+// request, which net/http sees to if it knows that it is in memory: so the registry need
+// not be woken twice. A connection takes so much at once, so nothing is to be watched.
+const withHeader = 16 << 10
 
 // newDataBody returns data, which must not change, as a body.
 func newDataBody(data []byte) *body {
@@ -75,17 +75,9 @@ func (b *body) next() (io.ReadCloser, error) {
 	}
 	b.sending++
 	if b.data != nil && b.limit == nil {
-		b.idle.Reset(b.timeout) // until it was written
 		return io.NopCloser(bytes.NewReader(b.data)), nil
 	}
 	return &sending{body: b, number: b.sending}, nil
-}
-
-// written notes that the connection took all of it.
-func (b *body) written() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.idle.Stop()
 }
 
 // stop ends the last sending and returns what content failed with, if it did.

@@ -129,7 +129,7 @@ func (c *client) send(ctx context.Context, call call) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	req = req.WithContext(newTrip(ctx, req.URL, call.body))
+	req = req.WithContext(newTrip(ctx, req.URL))
 	for name, values := range call.header {
 		req.Header[name] = values
 	}

@@ -2,11 +2,14 @@ package remote_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
@@ -339,5 +342,50 @@ func TestPushLies(t *testing.T) {
 	}
 	if err := oras.PushTagged(t.Context(), repo, desc, bytes.NewReader(data), "v1"); !errors.Is(err, oras.ErrInvalid) {
 		t.Errorf("PushTagged: error %v", err)
+	}
+}
+
+// dialing returns options whose connections are those that wrap makes of others.
+func dialing(wrap func(net.Conn) net.Conn) remote.Options {
+	transport := remote.NewTransport()
+	dial := transport.DialContext
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return wrap(c), nil
+	}
+	return remote.Options{Transport: transport}
+}
+
+type tellWrites struct {
+	net.Conn
+	wrote func([]byte)
+}
+
+func (c tellWrites) Write(p []byte) (int, error) {
+	c.wrote(p)
+	return c.Conn.Write(p)
+}
+
+// Small content goes with the header of its request, in one write.
+func TestPushInOneWrite(t *testing.T) {
+	t.Parallel()
+	data, desc := content(t, 4<<10)
+	var mu sync.Mutex
+	var writes [][]byte
+	repo := open(t, serve(t, inMemory()), dialing(func(c net.Conn) net.Conn {
+		return tellWrites{c, func(p []byte) {
+			mu.Lock()
+			defer mu.Unlock()
+			writes = append(writes, bytes.Clone(p))
+		}}
+	}))
+	if err := oras.Push(t.Context(), repo, desc, onlyReader(data)); err != nil {
+		t.Fatal(err)
+	}
+	if len(writes) != 1 || !bytes.HasPrefix(writes[0], []byte("POST ")) || !bytes.HasSuffix(writes[0], data) {
+		t.Errorf("%d writes: %.100q", len(writes), writes)
 	}
 }

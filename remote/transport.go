@@ -60,16 +60,12 @@ type trip struct {
 
 type tripKey struct{}
 
-// newTrip returns a context for a request to u, with a body or nil.
-func newTrip(ctx context.Context, u *url.URL, b *body) context.Context {
+// newTrip returns a context for a request to u.
+func newTrip(ctx context.Context, u *url.URL) context.Context {
 	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
 	t := &trip{proxied: proxy != nil && err == nil, private: privateHost(u.Hostname())}
 	ctx = context.WithValue(ctx, tripKey{}, t)
-	trace := &httptrace.ClientTrace{GotConn: t.connected}
-	if b != nil {
-		trace.WroteRequest = func(httptrace.WroteRequestInfo) { b.written() }
-	}
-	return httptrace.WithClientTrace(ctx, trace)
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: t.connected})
 }
 
 // connected notes whether the registry turned out to be at a private address,
