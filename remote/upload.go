@@ -24,9 +24,9 @@ const (
 	maxPatch     = 1 << 30  // of what can be rewound, and goes in one
 
 	// growth is which part of what the registry has a chunk may be of content that
-	// can be rewound. Some registries keep nothing of a chunk that is broken off: so
-	// much moves again then.
-	growth = 8
+	// can be rewound. Some registries wait for the disk behind each chunk, and some
+	// keep nothing of one that is broken off, so that it moves again.
+	growth = 2
 )
 
 const maxUploadID = 8 << 10 // bytes
@@ -55,8 +55,7 @@ var _ oras.Upload = (*upload)(nil)
 // no upload, is oras.ErrNotFound.
 //
 // Append sends chunks of some megabytes, which it holds in memory while it reads the next.
-// Those of an io.Seeker that can be read again grow, up to an eighth of what the registry
-// has. When a request fails it asks the registry what arrived.
+// Those of an io.Seeker that can be read again grow, up to half of what the registry has. When a request fails it asks the registry what arrived.
 func (r *Repository) Upload(ctx context.Context, id string) (oras.Upload, error) {
 	if id == "" {
 		return r.BeginUpload(ctx, oras.SHA256)
@@ -384,8 +383,13 @@ func (u *upload) send(ctx context.Context, f *feed, end int64) (kept int64, err 
 		if refusedRange(err) && unsure {
 			u.size, u.unsure = 1, false
 		}
-		if !u.smaller(err, n) && !temporary(ctx, err) {
+		switch {
+		case u.smaller(err, n):
+		case !temporary(ctx, err):
 			return kept, err
+		case n > chunkSize && mayHaveArrived(err):
+			// Perhaps something on the way lets no more pass, and does not say so.
+			u.chunk, u.grows = max(n/2, chunkSize, u.least), false
 		}
 		if failures++; failures > maxFailures {
 			return kept, err
