@@ -55,7 +55,8 @@ var _ oras.Upload = (*upload)(nil)
 // no upload, is oras.ErrNotFound.
 //
 // Append sends chunks of some megabytes, which it holds in memory while it reads the next.
-// Those of an io.Seeker that can be read again grow, up to half of what the registry has. When a request fails it asks the registry what arrived.
+// Those of an io.Seeker that can be read again grow, up to half of what the registry has.
+// When a request fails it asks the registry what arrived.
 func (r *Repository) Upload(ctx context.Context, id string) (oras.Upload, error) {
 	if id == "" {
 		return r.BeginUpload(ctx, oras.SHA256)
