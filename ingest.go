@@ -323,6 +323,7 @@ func (in *ingest) find(ctx context.Context) func(ingestSource) (Digest, error) {
 
 // send sends all that has not arrived yet.
 func (in *ingest) send(ctx context.Context, src ingestSource) error {
+	var last error // of the failures
 	for failures := 0; ; {
 		offset := in.upload.Size()
 		next, err := src.from(ctx, offset, pieceSize(in.upload))
@@ -347,8 +348,12 @@ func (in *ingest) send(ctx context.Context, src ingestSource) error {
 		}
 		if failures++; failures > maxIngestFailures || Kind(err) != nil {
 			in.refuse(err)
+			if failures > 1 && errors.Is(err, ErrNotFound) {
+				return last // is why the upload is gone
+			}
 			return err
 		}
+		last = err
 		if err := pauseIngest(ctx, failures); err != nil {
 			return err
 		}

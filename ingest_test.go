@@ -742,3 +742,19 @@ func BenchmarkIngest(b *testing.B) {
 		})
 	}
 }
+
+// What is told of an upload that went at a failure is the failure, and not that it is gone.
+func TestIngestGone(t *testing.T) {
+	dst := newUploads(t)
+	calls := 0
+	dst.append = func(oras.Upload, context.Context, int64, io.Reader) (int64, error) {
+		if calls++; calls == 1 {
+			return 0, errBroken
+		}
+		return 0, fmt.Errorf("upload: %w", oras.ErrNotFound)
+	}
+	_, err := oras.Ingest(t.Context(), dst, blobType, bytes.NewReader(random(3*piece, 1)), nil)
+	if !errors.Is(err, errBroken) || errors.Is(err, oras.ErrNotFound) || calls != 2 {
+		t.Errorf("after %d calls: %v", calls, err)
+	}
+}

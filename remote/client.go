@@ -284,7 +284,13 @@ func temporary(ctx context.Context, err error) bool {
 	}
 	var answer *Error
 	if errors.As(err, &answer) {
-		return answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode == http.StatusRequestTimeout
+		switch answer.StatusCode {
+		case http.StatusTooManyRequests, http.StatusRequestTimeout:
+			return true
+		case http.StatusInsufficientStorage: // which nobody mends so soon
+			return false
+		}
+		return answer.StatusCode >= 500
 	}
 	return true
 }
