@@ -601,7 +601,7 @@ func (c *copier) ingestBlob(ctx context.Context, desc Descriptor, begin func()) 
 	}
 	if errors.Is(err, ErrInvalid) && !isContentError(err) {
 		// Is that so since it had other bytes before it came to the target?
-		if e := verifyAll(ctx, content, desc); e != nil {
+		if e := verifyAll(ctx, content, desc); errors.Is(e, ErrInvalid) {
 			return nil, atSource(e)
 		}
 	}

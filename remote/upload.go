@@ -16,12 +16,12 @@ import (
 	"github.com/c73062ad/oras/internal/wire"
 )
 
-// Sizes of the chunks in which content goes that cannot be rewound, in bytes.
+// Sizes of the chunks in which content goes, in bytes.
 const (
 	chunkSize    = 8 << 20
 	minChunkSize = 64 << 10
 	maxChunkSize = 64 << 20 // which a registry may want them to have at least
-	maxPatch     = 1 << 30  // of what can be rewound, and goes in one
+	maxPatch     = 1 << 30  // of what can be rewound
 
 	// growth is which part of what the registry has a chunk may be of content that
 	// can be rewound. Some registries wait for the disk behind each chunk, and some
@@ -95,9 +95,9 @@ func (r *Repository) BeginUpload(ctx context.Context, a oras.Algorithm) (oras.Up
 // newUpload returns an upload that has begun, with chunks no larger than those that
 // the registry has refused.
 func (r *Repository) newUpload() *upload {
-	u := &upload{repo: r, chunk: chunkSize}
+	u := &upload{repo: r, chunk: chunkSize, grows: true}
 	if most := r.registry.chunk.Load(); most > 0 {
-		u.chunk = min(u.chunk, most)
+		u.chunk, u.grows = min(u.chunk, most), false
 	}
 	return u
 }
@@ -262,13 +262,13 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 	if left, size := restOf(content); left != nil {
 		f := newFeed(left, offset, againBehind, againAhead)
 		defer f.stop()
-		u.grows = u.repo.registry.chunk.Load() == 0
 		kept, err := u.send(ctx, f, offset+size)
 		if f.endsBefore(offset + size) {
 			err = fmt.Errorf("%s: upload: %w: its content ended at byte %d, not %d", u.repo, oras.ErrInvalid, u.size, offset+size)
 		}
 		return kept, u.withoutChunks(err)
 	}
+	u.chunk, u.grows = min(u.chunk, max(chunkSize, u.least)), false // which is in memory
 	f := newFeed(struct{ io.Reader }{content}, offset, u.chunk, u.chunk/2)
 	defer f.stop()
 	var kept int64
@@ -390,7 +390,7 @@ func (u *upload) send(ctx context.Context, f *feed, end int64) (kept int64, err 
 			return kept, err
 		case n > chunkSize && mayHaveArrived(err):
 			// Perhaps something on the way lets no more pass, and does not say so.
-			u.chunk, u.grows = max(n/2, chunkSize, u.least), false
+			u.chunk, u.grows = max(min(n/2, maxChunkSize), chunkSize, u.least), false
 		}
 		if failures++; failures > maxFailures {
 			return kept, err

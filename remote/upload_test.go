@@ -155,6 +155,60 @@ func TestUploadShrinks(t *testing.T) {
 	}
 }
 
+// That is found out in time also where the upload has so much that chunks are large.
+func TestUploadShrinksFar(t *testing.T) {
+	t.Parallel()
+	const begin, size = 1 << 30, 600 << 20
+	var kept int64 = begin
+	place := func(w http.ResponseWriter, status int) {
+		w.Header().Set("Range", fmt.Sprintf("0-%d", kept-1))
+		w.WriteHeader(status)
+	}
+	u, err := oras.OpenUpload(t.Context(), open(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method != http.MethodPatch:
+			place(w, http.StatusNoContent)
+		case r.ContentLength > 10<<20:
+			panic(http.ErrAbortHandler)
+		default:
+			n, _ := io.Copy(io.Discard, r.Body)
+			kept += n
+			place(w, http.StatusAccepted)
+		}
+	})), remote.Options{}), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := u.Append(t.Context(), begin, io.NewSectionReader(zeros{}, 0, size)); err != nil || n != size {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+// Chunks that grew are no measure for what cannot be read again, and so is in memory.
+func TestUploadGrowsAndStreams(t *testing.T) {
+	t.Parallel()
+	data, desc := content(t, 70<<20)
+	repo := open(t, serve(t, inMemory()), remote.Options{})
+	u, err := oras.OpenUpload(t.Context(), repo, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const first = 24 << 20
+	if n, err := u.Append(t.Context(), 0, bytes.NewReader(data[:first])); err != nil || n != first {
+		t.Fatal(n, err)
+	}
+	if n, err := u.Append(t.Context(), first, onlyReader(data[first:])); err != nil || n != 46<<20 {
+		t.Fatal(n, err)
+	}
+	d, err := oras.ParseDigest(desc.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Commit(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+}
+
 type zeros struct{}
 
 func (zeros) ReadAt(p []byte, _ int64) (int, error) {

@@ -40,5 +40,5 @@ func tuneAfterCollection(percent int) {
 
 // patience returns what GOGC should be where so many bytes are in use.
 func patience(live uint64) int {
-	return min(max((wantedHeap-int(live))/(int(live)/100+1), leastPatient), mostPatient)
+	return int(min(max((wantedHeap-int64(live))/(int64(live)/100+1), leastPatient), mostPatient))
 }
