@@ -47,8 +47,9 @@ type CopyOptions struct {
 	// of a large blob to a target that has uploads, so that the copy of one
 	// that was broken off, be it by the end of the process, goes on in its
 	// middle when it is made again: the source's reader is seeked there. The
-	// target verifies the whole, which is not done here too. It returns nil if there is nothing to
-	// be remembered of it; it is called from several goroutines at a time.
+	// target verifies the whole at its Commit, which is not done here, too. It
+	// returns nil if there is nothing to be remembered of it; it is called from
+	// several goroutines at a time.
 	Journal func(desc Descriptor) *UploadRecord
 
 	// Event, if it is not nil, is told what happens, one call at a time.

@@ -53,7 +53,7 @@ type IngestOptions struct {
 func (o *IngestOptions) known() bool { return o.Expected.Digest != "" }
 
 // Ingest stores content whose digest and size need not be known in t, in one pass: it is
-// hashed while it is sent. It returns the descriptor, with the given media type,
+// hashed while it is sent, unless its digest is known. It returns the descriptor, with the given media type,
 // once the content is in t, durably.
 //
 // Content of a few megabytes is read whole and pushed as usual; more becomes an
@@ -223,9 +223,6 @@ func (in *ingest) run(ctx context.Context, src ingestSource) (_ Descriptor, err 
 		return Descriptor{}, cause
 	case findErr != nil:
 		return Descriptor{}, findErr
-	}
-	if err := in.check(d); err != nil {
-		return Descriptor{}, err
 	}
 	in.desc.Digest, in.desc.Size = d.OCI(), in.upload.Size()
 	if err := in.commit(ctx, d); err != nil {

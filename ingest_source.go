@@ -37,15 +37,15 @@ func newIngestSource(ctx context.Context, in *ingest, content io.Reader) (ingest
 type seekSource struct {
 	in     *ingest
 	s      io.ReadSeeker
-	start  int64 // where the content begins in s
-	hash   hash.Hash
+	start  int64     // where the content begins in s
+	hash   hash.Hash // nil where the digest is known
 	hashed int64
 }
 
 func newSeekSource(in *ingest, s io.ReadSeeker, start int64) (*seekSource, error) {
 	if in.opts.known() {
 		in.size = in.opts.Expected.Size
-		return &seekSource{in: in, s: s, start: start, hash: in.algorithm.New()}, nil
+		return &seekSource{in: in, s: s, start: start}, nil
 	}
 	end, err := s.Seek(0, io.SeekEnd)
 	if err == nil {

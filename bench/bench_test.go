@@ -125,10 +125,10 @@ func (r *registry) remove() {
 // drop ends the registry and removes what it has if that is large. Many small files are
 // removed only when all is measured, by TestMain: see dataFolder.
 func (r *registry) drop(c content) {
-	if c.large.Size > 0 {
-		r.remove()
-	}
 	r.stop()
+	if c.large.Size > 0 {
+		os.RemoveAll(r.data)
+	}
 }
 
 // maxRSS returns the largest resident size of a process that has ended, in MiB. It is

@@ -147,7 +147,7 @@ type Object struct {
 	Twin string
 
 	// Seen says that the object is there, put by somebody else perhaps, and only
-	// has to be durable.
+	// has to be durable. Size is then what it has, 0 if that is not known.
 	Seen bool
 }
 

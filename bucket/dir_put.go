@@ -141,8 +141,8 @@ func (d *Dir) writeAll(ctx context.Context, puts []*put) error {
 	return nil
 }
 
-// seen finds out whether p, which is there, is durable: what the journal has was so
-// before it could be seen.
+// seen finds out whether p, which is there, is durable: what is small enough for the
+// journal was so before it could be seen.
 func (d *Dir) seen(p *put) error {
 	if p.Size > 0 {
 		p.large = p.Size > maxJournaled

@@ -263,7 +263,7 @@ func (a *ahead) fill(id int, p *piece, st **stream) error {
 			return nil
 		}
 		opened, err := a.seek(id, st, at, p.end)
-		if opened {
+		if opened && err == nil && timing.answered.IsZero() {
 			timing.answered = time.Now()
 		}
 		if err == nil {
@@ -287,7 +287,7 @@ func (a *ahead) fill(id int, p *piece, st **stream) error {
 
 // A timing is of one piece.
 type timing struct {
-	began, answered time.Time     // answered is zero where there was no request for it
+	began, answered time.Time     // answered, the first time, is zero where there was no request for it
 	waited          time.Duration // ahead.waited when it began
 }
 
@@ -297,18 +297,23 @@ func (a *ahead) begin() timing {
 	return timing{began: time.Now(), waited: a.waited}
 }
 
-// resize makes the next pieces larger if the time that one took went into waiting for
-// the answer, while who reads had to wait, and smaller if hardly any did.
-func (a *ahead) resize(t timing) {
+// Shares of the time that a piece takes, from its request on.
+const (
+	muchAnswer   = 1.0 / 8  // waiting for the answer, so that larger pieces are worth it
+	littleAnswer = 1.0 / 32 // so that smaller ones cost nothing
+)
+
+// resize makes the next pieces larger if much of the time that one took, until now, went
+// into waiting for the answer, while who reads had to wait, and smaller if little did.
+func (a *ahead) resize(t timing, now time.Time) {
 	if t.answered.IsZero() {
 		return
 	}
-	took, answer := time.Since(t.began), t.answered.Sub(t.began)
-	starved := a.waited - t.waited
+	took, answer := now.Sub(t.began).Seconds(), t.answered.Sub(t.began).Seconds()
 	switch {
-	case 8*answer > took && starved.Seconds() >= idleShare*took.Seconds():
+	case answer > muchAnswer*took && (a.waited-t.waited).Seconds() >= idleShare*took:
 		a.size = min(2*a.size, pieceSize)
-	case 32*answer < took:
+	case answer < littleAnswer*took:
 		a.size = max(a.size/2, leastPiece)
 	}
 }
@@ -380,12 +385,13 @@ func (a *ahead) arrived(p *piece, n int) {
 func (a *ahead) filled(t timing) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.resize(t)
+	now := time.Now()
+	a.resize(t, now)
 	most := a.budget.connections
 	if a.ranges == rangesRefused {
 		most = 1
 	}
-	width := a.pace.decide(time.Now(), a.width, most)
+	width := a.pace.decide(now, a.width, most)
 	if more := ringSize(width) - a.taken; more > 0 {
 		if !a.budget.take(more) {
 			a.pace.settled = true
@@ -421,7 +427,7 @@ const (
 	leastTime  = 100 * time.Millisecond // to be measured
 	firstProbe = time.Second            // after a trial that brought nothing; it doubles
 	gain       = 1.2                    // that is worth more connections
-	idleShare  = 0.6                    // of the time that who reads must have waited: less, and the connection is fast
+	idleShare  = 0.6                    // of the time that who reads must have waited for more connections or larger pieces
 )
 
 // decide returns how many connections there should be, where there are width: one, or

@@ -42,7 +42,8 @@ func newBody(content io.Reader, size int64) *body { return &body{content: conten
 
 // withHeader is the size in bytes of content that goes together with the header of its
 // request, which net/http sees to if it knows that it is in memory: so the registry need
-// not be woken twice. A connection takes so much at once, so nothing is to be watched.
+// not be woken twice. A connection that has nothing else on its way takes so much at once,
+// so nothing is to be watched.
 const withHeader = 16 << 10
 
 // newDataBody returns data, which must not change, as a body.

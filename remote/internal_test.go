@@ -174,16 +174,15 @@ func TestResize(t *testing.T) {
 	} {
 		a := &ahead{size: test.size}
 		for range 5 {
-			now := time.Now()
-			began := now.Add(-test.answer - test.rest)
+			began := time.Unix(0, 0)
 			before := a.waited
 			a.waited += test.waited
-			a.resize(timing{began: began, answered: began.Add(test.answer), waited: before})
+			a.resize(timing{began: began, answered: began.Add(test.answer), waited: before}, began.Add(test.answer+test.rest))
 		}
 		if a.size != test.want {
 			t.Errorf("%s: pieces of %d bytes, want %d", name, a.size, test.want)
 		}
-		a.resize(timing{began: time.Now().Add(-time.Second)})
+		a.resize(timing{began: time.Unix(0, 0)}, time.Unix(1, 0))
 		if a.size != test.want {
 			t.Errorf("%s: a piece that took no request changed the size", name)
 		}
