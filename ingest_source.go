@@ -37,15 +37,16 @@ func newIngestSource(ctx context.Context, in *ingest, content io.Reader) (ingest
 type seekSource struct {
 	in     *ingest
 	s      io.ReadSeeker
-	start  int64     // where the content begins in s
-	hash   hash.Hash // nil where the digest is known
+	start  int64      // where the content begins in s
+	hash   *asideHash // nil where it is not hashed here
 	hashed int64
 }
 
 func newSeekSource(in *ingest, s io.ReadSeeker, start int64) (*seekSource, error) {
+	src := &seekSource{in: in, s: s, start: start}
 	if in.opts.known() {
 		in.size = in.opts.Expected.Size
-		return &seekSource{in: in, s: s, start: start}, nil
+		return src, nil
 	}
 	end, err := s.Seek(0, io.SeekEnd)
 	if err == nil {
@@ -55,7 +56,10 @@ func newSeekSource(in *ingest, s io.ReadSeeker, start int64) (*seekSource, error
 		return nil, err
 	}
 	in.size = max(end-start, 0)
-	return &seekSource{in: in, s: s, start: start, hash: in.algorithm.New()}, nil
+	if in.hashes() {
+		src.hash = newAsideHash(in.algorithm.New())
+	}
+	return src, nil
 }
 
 func (s *seekSource) whole(context.Context) ([]byte, error) {
@@ -79,7 +83,7 @@ func (s *seekSource) from(ctx context.Context, offset, _ int64) (*sending, error
 	}
 	next, err := newSending(s.s, s.start+offset, s.in.size-offset, func(p []byte, at int64) {
 		at += offset
-		if s.in.hashes() && at <= s.hashed && s.hashed < at+int64(len(p)) {
+		if s.hash != nil && at <= s.hashed && s.hashed < at+int64(len(p)) {
 			s.hash.Write(p[s.hashed-at:])
 			s.hashed = at + int64(len(p))
 		}
@@ -93,13 +97,13 @@ func (s *seekSource) from(ctx context.Context, offset, _ int64) (*sending, error
 
 // hashUntil hashes what lies before offset and was not sent by this Ingest.
 func (s *seekSource) hashUntil(ctx context.Context, offset int64) error {
-	if !s.in.hashes() || s.hashed >= offset {
+	if s.hash == nil || s.hashed >= offset {
 		return nil
 	}
 	if _, err := s.s.Seek(s.start+s.hashed, io.SeekStart); err != nil {
 		return err
 	}
-	n, err := io.CopyBuffer(struct{ io.Writer }{s.hash}, io.LimitReader(doneReader{ctx, s.s}, offset-s.hashed), make([]byte, continueBuffer))
+	n, err := io.CopyBuffer(s.hash, io.LimitReader(doneReader{ctx, s.s}, offset-s.hashed), make([]byte, continueBuffer))
 	if s.hashed += n; err == nil && s.hashed < offset {
 		err = io.ErrUnexpectedEOF
 	}
@@ -111,10 +115,65 @@ func (s *seekSource) digest(ctx context.Context) (Digest, error) {
 		return s.in.expected, nil
 	}
 	err := s.hashUntil(ctx, s.in.size)
-	return s.in.algorithm.Sum(s.hash), err
+	return s.in.algorithm.Sum(s.hash.end()), err
 }
 
-func (s *seekSource) close() {}
+func (s *seekSource) close() {
+	if s.hash != nil {
+		s.hash.end()
+	}
+}
+
+// An asideHash hashes in a goroutine of its own, so that what gives it bytes need not
+// wait for that.
+type asideHash struct {
+	hash hash.Hash
+	next []byte // not given yet
+	full chan []byte
+	free chan []byte
+	done sync.WaitGroup
+	over bool
+}
+
+// asidePiece is how many bytes are hashed at a time. There are three.
+const asidePiece = 256 << 10
+
+func newAsideHash(h hash.Hash) *asideHash {
+	a := &asideHash{hash: h, full: make(chan []byte, 1), free: make(chan []byte, 2)}
+	a.next = make([]byte, 0, asidePiece)
+	a.free <- make([]byte, 0, asidePiece)
+	a.free <- make([]byte, 0, asidePiece)
+	a.done.Go(func() {
+		for p := range a.full {
+			a.hash.Write(p)
+			a.free <- p[:0]
+		}
+	})
+	return a
+}
+
+func (a *asideHash) Write(p []byte) (int, error) {
+	for rest := p; len(rest) > 0; {
+		n := min(len(rest), asidePiece-len(a.next))
+		a.next, rest = append(a.next, rest[:n]...), rest[n:]
+		if len(a.next) == asidePiece {
+			a.full <- a.next
+			a.next = <-a.free
+		}
+	}
+	return len(p), nil
+}
+
+// end returns the hash of all that was written. Nothing may be written any more.
+func (a *asideHash) end() hash.Hash {
+	if !a.over {
+		a.over = true
+		close(a.full)
+		a.done.Wait()
+		a.hash.Write(a.next)
+	}
+	return a.hash
+}
 
 // A doneReader ends when its context does.
 type doneReader struct {

@@ -152,13 +152,6 @@ func (f *feed) move(offset int64) {
 	f.changed.Broadcast()
 }
 
-// endsBefore reports whether the content turned out to end before offset.
-func (f *feed) endsBefore(offset int64) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.err == io.EOF && f.have < offset
-}
-
 // kept reports whether the byte at offset is in memory.
 func (f *feed) kept(offset int64) bool {
 	f.mu.Lock()
@@ -193,9 +186,17 @@ func (f *feed) read(p []byte, offset int64) (int, error) {
 	return n, nil
 }
 
-// A section is some of a feed, as the content of one request.
+// part returns n bytes from offset on, of which there is one at a time.
+func (f *feed) part(offset, n int64) io.ReadSeeker {
+	return &section{from: f, start: offset, end: offset + n, offset: offset}
+}
+
+// A section is some of content, as that of one request.
 type section struct {
-	feed       *feed
+	from interface {
+		read(p []byte, offset int64) (int, error)
+		kept(offset int64) bool // and so can be read
+	}
 	start, end int64
 	offset     int64 // of the next byte
 }
@@ -204,7 +205,7 @@ func (s *section) Read(p []byte) (int, error) {
 	if s.offset >= s.end {
 		return 0, io.EOF
 	}
-	n, err := s.feed.read(p[:min(int64(len(p)), s.end-s.offset)], s.offset)
+	n, err := s.from.read(p[:min(int64(len(p)), s.end-s.offset)], s.offset)
 	s.offset += int64(n)
 	if err == io.EOF {
 		err = fmt.Errorf("%w: content ended at byte %d and not at %d", oras.ErrInvalid, s.offset, s.end)
@@ -215,7 +216,7 @@ func (s *section) Read(p []byte) (int, error) {
 // Seek goes back to the start, as long as that is in memory. It is not worth more:
 // what arrived need not be sent again.
 func (s *section) Seek(int64, int) (int64, error) {
-	if !s.feed.kept(s.start) {
+	if !s.from.kept(s.start) {
 		return 0, errGone
 	}
 	s.offset = s.start

@@ -293,7 +293,7 @@ func (r *Repository) pushResumable(ctx context.Context, d oras.Digest, size int6
 		u.chunk = maxPatch
 	}
 	f := newFeed(content, 0, sentBehind, sentAhead)
-	_, err = u.send(ctx, f, size)
+	_, err = u.send(ctx, f.part, size)
 	f.stop()
 	if err != nil && u.size == 0 && refusedPost(err) {
 		err = errors.Join(errPatch, err)

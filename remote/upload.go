@@ -55,7 +55,8 @@ var _ oras.Upload = (*upload)(nil)
 // no upload, is oras.ErrNotFound.
 //
 // Append sends chunks of some megabytes, which it holds in memory while it reads the next.
-// Those of an io.Seeker that can be read again grow, up to half of what the registry has.
+// An io.Seeker that can be read again it reads as it sends it, and when it sends it again; its
+// chunks grow, up to half of what the registry has.
 // When a request fails it asks the registry what arrived.
 func (r *Repository) Upload(ctx context.Context, id string) (oras.Upload, error) {
 	if id == "" {
@@ -259,13 +260,8 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 	if offset != u.size {
 		return 0, fmt.Errorf("%s: upload goes on at byte %d, not %d: %w", u.repo, u.size, offset, oras.ErrInvalid)
 	}
-	if left, size := restOf(content); left != nil {
-		f := newFeed(left, offset, againBehind, againAhead)
-		defer f.stop()
-		kept, err := u.send(ctx, f, offset+size)
-		if f.endsBefore(offset + size) {
-			err = fmt.Errorf("%s: upload: %w: its content ended at byte %d, not %d", u.repo, oras.ErrInvalid, u.size, offset+size)
-		}
+	if r := restOf(content, offset); r != nil {
+		kept, err := u.send(ctx, r.part, r.end)
 		return kept, u.withoutChunks(err)
 	}
 	u.chunk, u.grows = min(u.chunk, max(chunkSize, u.least)), false // which is in memory
@@ -274,7 +270,7 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 	var kept int64
 	for {
 		n, err := f.fill(u.size, u.chunk)
-		sent, e := u.send(ctx, f, u.size+n)
+		sent, e := u.send(ctx, f.part, u.size+n)
 		kept += sent
 		switch {
 		case err == io.EOF || err == nil && e != nil:
@@ -285,40 +281,59 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 	}
 }
 
-// What is in memory of content that can be read again, in bytes.
-const (
-	againBehind = 512 << 10 // of what was sent
-	againAhead  = 2 << 20   // of what will be
-)
-
-// A rest is what is left of content that can be read again. Its start is where it was.
+// A rest is what is left of content that can be read again, and is not read ahead: a file
+// is in memory as it is, a [reader] reads ahead itself, and copying it costs more than waiting
+// for it.
 type rest struct {
-	io.ReadSeeker
-	start int64
+	content io.ReadSeeker
+	start   int64 // where the content was
+	begin   int64 // which is this offset in the upload
+	end     int64
+	at      int64 // offset of the next byte
 }
 
-func (r *rest) Seek(int64, int) (int64, error) {
-	_, err := r.ReadSeeker.Seek(r.start, io.SeekStart)
-	return 0, err
-}
-
-// restOf returns what is left of content and how many bytes that is, or nil if content
-// cannot be read again.
-func restOf(content io.Reader) (*rest, int64) {
+// restOf returns what is left of content, which goes on at offset in the upload, or nil
+// if it cannot be read again.
+func restOf(content io.Reader, offset int64) *rest {
 	s, ok := content.(io.ReadSeeker)
 	if !ok {
-		return nil, 0
+		return nil
 	}
 	start, err := s.Seek(0, io.SeekCurrent)
 	if err != nil {
-		return nil, 0 // a pipe, or a verifier
+		return nil // a pipe, or a verifier
 	}
 	end, err := s.Seek(0, io.SeekEnd)
 	if _, e := s.Seek(start, io.SeekStart); err != nil || e != nil {
-		return nil, 0
+		return nil
 	}
-	return &rest{s, start}, max(end-start, 0)
+	return &rest{content: s, start: start, begin: offset, end: offset + max(end-start, 0), at: offset}
 }
+
+// part returns n bytes from offset on, of which there is one at a time.
+func (r *rest) part(offset, n int64) io.ReadSeeker {
+	return &section{from: r, start: offset, end: offset + n, offset: offset}
+}
+
+func (r *rest) read(p []byte, offset int64) (int, error) {
+	if offset < r.begin {
+		return 0, errGone
+	}
+	if offset != r.at {
+		if _, err := r.content.Seek(r.start+offset-r.begin, io.SeekStart); err != nil {
+			return 0, err
+		}
+		r.at = offset
+	}
+	n, err := r.content.Read(p)
+	r.at += int64(n)
+	if n > 0 && err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+func (r *rest) kept(offset int64) bool { return offset >= r.begin }
 
 // withoutChunks makes err, of the first chunk of an upload that began here, one of a
 // registry that takes no chunks if it may be due to that.
@@ -333,12 +348,12 @@ func (u *upload) withoutChunks(err error) error {
 // [oras.Ingest].
 func (u *upload) PieceSize() int64 { return u.least }
 
-// send sends what f has from where the upload is to end, and returns how much of it
-// the registry keeps. What a request that failed did all the same, the registry is
+// send sends what there is from where the upload is to end, which part returns n bytes
+// of from an offset on, and returns how much of it the registry keeps. What a request that failed did all the same, the registry is
 // asked. That an upload does not go on where it should may be because the transport
 // sent a chunk twice, or because somebody else was first, which is an error. Where
 // what the registry lost cannot be sent again, its last answer is the error.
-func (u *upload) send(ctx context.Context, f *feed, end int64) (kept int64, err error) {
+func (u *upload) send(ctx context.Context, part func(offset, n int64) io.ReadSeeker, end int64) (kept int64, err error) {
 	var answer *Error
 	defer func() {
 		if answer != nil && errors.Is(err, errGone) {
@@ -351,7 +366,7 @@ func (u *upload) send(ctx context.Context, f *feed, end int64) (kept int64, err 
 			u.chunk = max(u.chunk, min(u.size/growth, maxPatch))
 		}
 		n := min(end-u.size, u.chunk)
-		b := newBody(&section{feed: f, start: u.size, end: u.size + n, offset: u.size}, n)
+		b := newBody(part(u.size, n), n)
 		before, unsure := u.size, u.unsure
 		err := u.patch(ctx, b)
 		if broken := b.failed(); broken != nil {
