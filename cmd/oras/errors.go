@@ -150,7 +150,7 @@ const (
 	makesBackup = `Name with --input what "oras backup" made, a directory or a tar archive`
 	pathsBegin  = "Name a file or directory that is there: a path begins in the working directory"
 	brokeOff    = "What was sent broke off: run the same command again"
-	damaged     = "What is stored there is damaged, or it was changed on the way: take it from another copy, or have it pushed again"
+	damaged     = "What is stored under that digest is damaged, or it was changed on the way: take it from another copy, or have it pushed again"
 	cutOff      = "The archive is cut off: take it from another copy, or make it anew"
 	changesFile = "Run the same command again when nothing writes to the file any more"
 	filesBegin  = "Name a file that is there: a path begins in the working directory"
@@ -314,11 +314,13 @@ func wayOut(cmd *cobra.Command, err error) string {
 		return "A media type has the form type/subtype, such as application/vnd.example.type"
 	case errors.Is(err, oras.ErrReference) && says("invalid tag "):
 		return "A tag has up to 128 letters, digits, _, . and -, and begins with none of the last two"
+	case says("its config says nothing of platforms"):
+		return "Leave --platform out: this is no image, nor an index of such"
 	case says("failed to parse platform"):
 		return "Use a form such as linux/amd64 or linux/arm/v7"
 	case says("failed to parse the template"), says("failed to execute the template"):
 		return "Use a template of Go over the names that --format json shows, such as {{.reference}}"
-	case says("required flag(s)") && cmd != nil:
+	case (says("required flag(s)") || strings.HasPrefix(text, "invalid argument ") && !says("\n")) && cmd != nil:
 		return fmt.Sprintf("Run %q for what it takes", cmd.CommandPath()+" -h")
 	case says("unknown command") && !says("Did you mean"):
 		return `Run "oras -h" for what there is`
