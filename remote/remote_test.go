@@ -78,6 +78,9 @@ func TestStore(t *testing.T) {
 
 func TestStoreOfStore(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("every part of it is in another store's test")
+	}
 	storetest.Test(t, func(t *testing.T) oras.Store {
 		behind := registry(t, serve(t, inMemory()))
 		return open(t, serve(t, newServer(behind)), remote.Options{})
