@@ -13,9 +13,8 @@ import (
 // newIngestSource returns the source of content for in.
 func newIngestSource(ctx context.Context, in *ingest, content io.Reader) (ingestSource, error) {
 	if s, ok := content.(io.ReadSeeker); ok {
-		start, err := s.Seek(0, io.SeekCurrent)
-		if err == nil { // a pipe is a Seeker that cannot
-			return newSeekSource(in, s, start)
+		if src, err := newSeekSource(in, s); src != nil {
+			return src, err
 		}
 	}
 	if in.opts.known() || in.opts.Digest != nil {
@@ -38,28 +37,28 @@ type seekSource struct {
 	in     *ingest
 	s      io.ReadSeeker
 	start  int64      // where the content begins in s
-	hash   *asideHash // nil where it is not hashed here
+	hash   *asideHash // nil where it is not hashed here, and as long as nothing is
 	hashed int64
 }
 
-func newSeekSource(in *ingest, s io.ReadSeeker, start int64) (*seekSource, error) {
+// newSeekSource returns nil if s cannot seek, as a pipe, or not to its end.
+func newSeekSource(in *ingest, s io.ReadSeeker) (*seekSource, error) {
+	start, err := s.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil, nil
+	}
 	src := &seekSource{in: in, s: s, start: start}
 	if in.opts.known() {
 		in.size = in.opts.Expected.Size
 		return src, nil
 	}
 	end, err := s.Seek(0, io.SeekEnd)
-	if err == nil {
-		_, err = s.Seek(start, io.SeekStart)
-	}
 	if err != nil {
-		return nil, err
+		return nil, nil
 	}
 	in.size = max(end-start, 0)
-	if in.hashes() {
-		src.hash = newAsideHash(in.algorithm.New())
-	}
-	return src, nil
+	_, err = s.Seek(start, io.SeekStart)
+	return src, err
 }
 
 func (s *seekSource) whole(context.Context) ([]byte, error) {
@@ -97,6 +96,9 @@ func (s *seekSource) from(ctx context.Context, offset, _ int64) (*sending, error
 
 // hashUntil hashes what lies before offset and was not sent by this Ingest.
 func (s *seekSource) hashUntil(ctx context.Context, offset int64) error {
+	if s.hash == nil && s.in.hashes() {
+		s.hash = newAsideHash(s.in.algorithm.New())
+	}
 	if s.hash == nil || s.hashed >= offset {
 		return nil
 	}

@@ -292,16 +292,47 @@ func chaos(t *testing.T, seed uint64) {
 		}
 		handler.ServeHTTP(w, r)
 	}))
-	repo := open(t, host, remote.Options{IdleTimeout: 300 * time.Millisecond, Connections: 1 + rng.IntN(4)})
+	opts := remote.Options{PlainHTTP: true, IdleTimeout: 300 * time.Millisecond, Connections: 1 + rng.IntN(4)}
+	repo := open(t, host, opts)
+	source, err := remote.Open(host+"/team/source", &opts)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, n := range []int{3<<20 + rng.IntN(1000), 19<<20 + rng.IntN(1000)} {
 		data, desc := content(t, n)
-		for _, source := range []io.Reader{bytes.NewReader(data), onlyReader(data)} {
-			if err := oras.Push(t.Context(), repo, desc, source); err != nil {
-				t.Errorf("push: %v\nafter %q", err, had)
+		ingest := func(source io.Reader, opts *oras.IngestOptions) error {
+			got, err := oras.Ingest(t.Context(), repo, desc.MediaType, source, opts)
+			if err == nil && (got.Digest != desc.Digest || got.Size != desc.Size) {
+				err = fmt.Errorf("stored as %s of %d bytes", got.Digest, got.Size)
 			}
+			return err
 		}
-		if err := check(t.Context(), repo, desc); err != nil {
-			t.Errorf("pull: %v\nafter %q", err, had)
+		for how, send := range map[string]func() error{
+			"push":                    func() error { return oras.Push(t.Context(), repo, desc, bytes.NewReader(data)) },
+			"push of a stream":        func() error { return oras.Push(t.Context(), repo, desc, onlyReader(data)) },
+			"ingest":                  func() error { return ingest(bytes.NewReader(data), nil) },
+			"ingest of what is known": func() error { return ingest(bytes.NewReader(data), &oras.IngestOptions{Expected: desc}) },
+			"copy": func() error {
+				if err := oras.Push(t.Context(), source, desc, bytes.NewReader(data)); err != nil {
+					return err
+				}
+				r, err := source.Fetch(t.Context(), desc)
+				if err != nil {
+					return err
+				}
+				defer r.Close()
+				return ingest(r, &oras.IngestOptions{Expected: desc})
+			},
+		} {
+			if err := send(); err != nil {
+				t.Errorf("%s: %v\nafter %q", how, err, had)
+			}
+			if err := check(t.Context(), repo, desc); err != nil {
+				t.Errorf("pull: %v\nafter %q", err, had)
+			}
+			if err := repo.Delete(t.Context(), desc); err != nil {
+				t.Errorf("delete: %v\nafter %q", err, had)
+			}
 		}
 	}
 }

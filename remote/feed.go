@@ -213,8 +213,8 @@ func (s *section) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Seek goes back to the start, as long as that is in memory. It is not worth more:
-// what arrived need not be sent again.
+// Seek goes back to the start, as long as that can be read. It is not worth more: what
+// arrived need not be sent again.
 func (s *section) Seek(int64, int) (int64, error) {
 	if !s.from.kept(s.start) {
 		return 0, errGone

@@ -37,6 +37,7 @@ type upload struct {
 	repo     *Repository
 	location *url.URL // where the next request goes
 	size     int64    // bytes the registry has
+	sent     int64    // bytes it may have of what was sent here
 	unsure   bool     // size may be 0 or 1: a Range cannot say that there is nothing
 	chunk    int64    // bytes to send at a time
 	grows    bool     // chunk does, with size
@@ -120,14 +121,19 @@ func (r *Repository) begin(ctx context.Context, req wire.Request, content *body,
 		return nil, resp.Header, nil
 	}
 	u := r.newUpload()
-	if least, err := strconv.ParseInt(resp.Header.Get(wire.HeaderChunkMinLength), 10, 64); err == nil && least > 0 {
-		u.least = min(least, maxChunkSize)
-		u.chunk = max(u.chunk, u.least)
-	}
+	u.wants(resp.Header)
 	if resp.Header.Get("Location") == "" {
 		return nil, nil, fmt.Errorf("%s: %w: the registry began an upload and gave it no Location", r, oras.ErrInvalid)
 	}
 	return u, resp.Header, u.moved(resp)
+}
+
+// wants takes up how large the registry wants chunks to be at least, if it says so.
+func (u *upload) wants(h http.Header) {
+	if least, err := strconv.ParseInt(h.Get(wire.HeaderChunkMinLength), 10, 64); err == nil && least > 0 {
+		u.least = min(least, maxChunkSize)
+		u.chunk = max(u.chunk, u.least)
+	}
 }
 
 // moved takes up the Location of an answer, if there is one.
@@ -238,6 +244,7 @@ func (u *upload) ask(ctx context.Context) error {
 		unsure = false
 	}
 	u.size, u.unsure = size, unsure
+	u.wants(resp.Header)
 	return u.moved(resp)
 }
 
@@ -262,6 +269,9 @@ func (u *upload) Append(ctx context.Context, offset int64, content io.Reader) (i
 	}
 	if r := restOf(content, offset); r != nil {
 		kept, err := u.send(ctx, r.part, r.end)
+		if r.short {
+			err = fmt.Errorf("%s: upload: %w: its content ended at byte %d, not %d", u.repo, oras.ErrInvalid, r.at, r.end)
+		}
 		return kept, u.withoutChunks(err)
 	}
 	u.chunk, u.grows = min(u.chunk, max(chunkSize, u.least)), false // which is in memory
@@ -290,6 +300,7 @@ type rest struct {
 	begin   int64 // which is this offset in the upload
 	end     int64
 	at      int64 // offset of the next byte
+	short   bool  // it turned out to end there
 }
 
 // restOf returns what is left of content, which goes on at offset in the upload, or nil
@@ -327,8 +338,11 @@ func (r *rest) read(p []byte, offset int64) (int, error) {
 	}
 	n, err := r.content.Read(p)
 	r.at += int64(n)
-	if n > 0 && err == io.EOF {
+	switch {
+	case n > 0 && err == io.EOF:
 		err = nil
+	case err == io.EOF:
+		r.short = true
 	}
 	return n, err
 }
@@ -348,11 +362,12 @@ func (u *upload) withoutChunks(err error) error {
 // [oras.Ingest].
 func (u *upload) PieceSize() int64 { return u.least }
 
-// send sends what there is from where the upload is to end, which part returns n bytes
-// of from an offset on, and returns how much of it the registry keeps. What a request that failed did all the same, the registry is
-// asked. That an upload does not go on where it should may be because the transport
-// sent a chunk twice, or because somebody else was first, which is an error. Where
-// what the registry lost cannot be sent again, its last answer is the error.
+// send sends what there is from where the upload is to end, which part returns n bytes of
+// from an offset on, and returns how much of it the registry keeps. What a request that
+// failed did all the same, the registry is asked. That an upload does not go on where it
+// should may be because the transport sent a chunk twice, or because somebody else was
+// first, which is an error. Where what the registry lost cannot be sent again, its last
+// answer is the error.
 func (u *upload) send(ctx context.Context, part func(offset, n int64) io.ReadSeeker, end int64) (kept int64, err error) {
 	var answer *Error
 	defer func() {
@@ -368,26 +383,32 @@ func (u *upload) send(ctx context.Context, part func(offset, n int64) io.ReadSee
 		n := min(end-u.size, u.chunk)
 		b := newBody(part(u.size, n), n)
 		before, unsure := u.size, u.unsure
+		u.sent = max(u.sent, before+n)
 		err := u.patch(ctx, b)
-		if broken := b.failed(); broken != nil {
-			return kept, broken
-		}
+		broken := b.failed()
+		var unknown error // why it is not known what arrived
 		if err != nil {
 			after, cancel := afterwards(ctx)
-			if e := u.ask(after); e != nil {
+			if unknown = u.ask(after); unknown != nil {
 				u.size = before
 			}
 			cancel()
 		}
 		errors.As(err, &answer)
-		u.broken = u.broken || mayHaveArrived(err)
+		u.broken = u.broken || broken != nil || mayHaveArrived(err)
 		ours := err == nil || u.sole || u.broken
 		if u.size > before && !ours {
 			return kept, err
 		}
-		if u.size > before && u.size <= before+n {
+		arrived := u.size > before && u.size <= u.sent // what was sent before this may have, too
+		if arrived {
 			kept += u.size - before
 			failures = 0
+		}
+		if broken != nil {
+			return kept, broken
+		}
+		if arrived {
 			if err != nil && ctx.Err() != nil {
 				return kept, err
 			}
@@ -401,7 +422,7 @@ func (u *upload) send(ctx context.Context, part func(offset, n int64) io.ReadSee
 		}
 		switch {
 		case u.smaller(err, n):
-		case !temporary(ctx, err):
+		case !temporary(ctx, err) && !(refusedRange(err) && u.broken && unknown != nil && temporary(ctx, unknown)):
 			return kept, err
 		case n > chunkSize && mayHaveArrived(err):
 			// Perhaps something on the way lets no more pass, and does not say so.
@@ -441,10 +462,10 @@ func refusedRange(err error) bool {
 // smaller makes chunks smaller if err says that n bytes are too many.
 func (u *upload) smaller(err error, n int64) bool {
 	var answer *Error
-	if !errors.As(err, &answer) || answer.StatusCode != http.StatusRequestEntityTooLarge || n/2 < max(u.least, minChunkSize) {
+	if !errors.As(err, &answer) || answer.StatusCode != http.StatusRequestEntityTooLarge || n <= max(u.least, minChunkSize) {
 		return false
 	}
-	u.chunk, u.grows = max(u.least, min(n/2, maxChunkSize)), false
+	u.chunk, u.grows = max(u.least, minChunkSize, min(n/2, maxChunkSize)), false
 	u.repo.registry.chunk.Store(u.chunk)
 	return true
 }

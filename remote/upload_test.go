@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/remote"
@@ -361,7 +363,7 @@ func TestUploadChunkSizes(t *testing.T) {
 		"as they come": {0, 1 << 40, 3},
 		"at least":     {9 << 20, 1 << 40, 3},
 		"at most":      {0, 3 << 20, 12},
-		"both":         {3 << 20, 4 << 20, 6},
+		"both":         {3 << 20, 4 << 20, 7},
 	} {
 		if testing.Short() && name != "both" {
 			continue
@@ -383,22 +385,32 @@ func TestUploadChunkSizes(t *testing.T) {
 			}
 			return false
 		})), remote.Options{})
-		if err := oras.Push(t.Context(), repo, desc, onlyReader(data)); err != nil {
-			t.Fatal(name, err)
+		ingest := func(content io.Reader) error {
+			_, err := oras.Ingest(t.Context(), repo, desc.MediaType, content, &oras.IngestOptions{Expected: desc})
+			return err
 		}
-		if n := chunks.Load(); n > test.chunks {
-			t.Errorf("%s: %d chunks; want at most %d", name, n, test.chunks)
-		}
-		chunks.Store(0)
-		if err := oras.Push(t.Context(), repo, desc, bytes.NewReader(data)); err != nil {
-			t.Fatal(name, err)
-		}
-		want := test.chunks
+		rewound := test.chunks
 		if test.most == 1<<40 { // one is enough of what can be rewound
-			want = 1
+			rewound = 1
 		}
-		if n := chunks.Load(); n > want {
-			t.Errorf("%s: %d chunks of what can be rewound; want at most %d", name, n, want)
+		for how, send := range map[string]struct {
+			send func() error
+			want int64
+		}{
+			"stream":       {func() error { return oras.Push(t.Context(), repo, desc, onlyReader(data)) }, test.chunks},
+			"rewound":      {func() error { return oras.Push(t.Context(), repo, desc, bytes.NewReader(data)) }, rewound},
+			"read as sent": {func() error { return ingest(bytes.NewReader(data)) }, test.chunks},
+		} {
+			chunks.Store(0)
+			if err := send.send(); err != nil {
+				t.Fatal(name, how, err)
+			}
+			if n := chunks.Load(); n == 0 || n > send.want {
+				t.Errorf("%s: %d chunks of a %s; want at most %d", name, n, how, send.want)
+			}
+			if err := repo.Delete(t.Context(), desc); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }
@@ -723,4 +735,107 @@ func TestUploadOfTwo(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a registry has of a chunk that broke off may be more than the next chunk, which is
+// smaller, would have brought.
+func TestUploadBehindSmaller(t *testing.T) {
+	t.Parallel()
+	data, desc := content(t, 60<<20)
+	var kept atomic.Int64
+	place := func(w http.ResponseWriter, status int) {
+		if n := kept.Load(); n > 0 {
+			w.Header().Set("Range", fmt.Sprintf("0-%d", n-1))
+		}
+		w.WriteHeader(status)
+	}
+	var lost, gone atomic.Bool
+	repo := open(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		first, _, _ := strings.Cut(r.Header.Get("Content-Range"), "-")
+		switch {
+		case r.Method == http.MethodPut:
+			w.WriteHeader(http.StatusCreated)
+		case r.Method == http.MethodGet && gone.Load(): // it starts anew
+			panic(http.ErrAbortHandler)
+		case r.Method == http.MethodPost:
+			w.Header().Set("Location", r.URL.Path+"x")
+			w.WriteHeader(http.StatusAccepted)
+		case r.Method != http.MethodPatch:
+			place(w, http.StatusNoContent)
+		case first != fmt.Sprint(kept.Load()):
+			gone.Store(false)
+			place(w, http.StatusRequestedRangeNotSatisfiable)
+		default:
+			if r.ContentLength > 10<<20 && !lost.Swap(true) { // nearly all of it arrives
+				n, _ := io.CopyN(io.Discard, r.Body, r.ContentLength-1<<10)
+				kept.Add(n)
+				gone.Store(true)
+				panic(http.ErrAbortHandler)
+			}
+			n, _ := io.Copy(io.Discard, r.Body)
+			kept.Add(n)
+			place(w, http.StatusAccepted)
+		}
+	})), remote.Options{})
+	if _, err := oras.Ingest(t.Context(), repo, desc.MediaType, bytes.NewReader(data), &oras.IngestOptions{Expected: desc}); err != nil {
+		t.Fatal(err)
+	}
+	if kept.Load() != desc.Size || !lost.Load() || gone.Load() {
+		t.Errorf("%d bytes of %d", kept.Load(), desc.Size)
+	}
+}
+
+// Content that fails, or ends early, says so; what arrived before it counts, and the upload
+// goes on behind that.
+func TestUploadContentFails(t *testing.T) {
+	t.Parallel()
+	data, desc := content(t, 20<<20)
+	for name, test := range map[string]struct {
+		fails error
+		want  string
+	}{
+		"fails":      {errors.New("bad disk"), "^bad disk$"},
+		"ends early": {io.EOF, `/team/hello: upload: invalid content: its content ended at byte 3145728, not 20971520$`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u, err := oras.OpenUpload(t.Context(), open(t, serve(t, inMemory()), remote.Options{}), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := u.Append(t.Context(), 0, &failing{bytes.NewReader(data), 3 << 20, test.fails})
+			if err == nil || !regexp.MustCompile(test.want).MatchString(err.Error()) {
+				t.Errorf("error %v", err)
+			}
+			if n != u.Size() || n > 3<<20 {
+				t.Errorf("%d bytes, of %d there", n, u.Size())
+			}
+			if _, err := u.Append(t.Context(), n, bytes.NewReader(data[n:])); err != nil {
+				t.Fatal(err)
+			}
+			d, err := oras.ParseDigest(desc.Digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := u.Commit(t.Context(), d); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// failing is content that cannot be read beyond a place.
+type failing struct {
+	*bytes.Reader
+	at  int64
+	err error
+}
+
+func (f *failing) Read(p []byte) (int, error) {
+	left := f.at - (f.Size() - int64(f.Len()))
+	if left <= 0 {
+		time.Sleep(50 * time.Millisecond) // what was read before is on its way
+		return 0, f.err
+	}
+	return f.Reader.Read(p[:min(int64(len(p)), left)])
 }
