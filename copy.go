@@ -340,8 +340,15 @@ func (c *copier) copyFirst(ctx context.Context, n *node, d Digest, desc Descript
 		return c.slot(ctx, desc.Size, func() error { return c.copyBlob(ctx, desc) })
 	}
 	if exists && !(c.opts.Referrers && IsIndex(desc.MediaType)) {
-		c.event(Exists, desc, 0)
-		return nil
+		lost, err := c.lost(ctx, desc)
+		if err != nil {
+			return err
+		}
+		if !lost {
+			c.event(Exists, desc, 0)
+			return nil
+		}
+		exists = false
 	}
 	data, m, err := c.readManifest(ctx, d, desc)
 	if err != nil {
@@ -776,6 +783,27 @@ func (c *copier) exists(ctx context.Context, desc Descriptor) (exists bool, err 
 		return atTarget(err)
 	})
 	return exists, err
+}
+
+// lost reports whether the target, which has the manifest desc, does not have all that
+// it had when that was pushed.
+//
+//	Lost(context.Context, Descriptor) (bool, error)
+//
+// is the optional method of a target that can come to that, as a directory of files, and
+// finds out by itself. It need not look at what copies may leave out, manifests in an index.
+func (c *copier) lost(ctx context.Context, desc Descriptor) (lost bool, err error) {
+	t, ok := c.dst.(interface {
+		Lost(context.Context, Descriptor) (bool, error)
+	})
+	if !ok {
+		return false, nil
+	}
+	err = c.slot(ctx, 0, func() error {
+		lost, err = t.Lost(ctx, desc)
+		return atTarget(err)
+	})
+	return lost, err
 }
 
 // open opens content at the source, or takes it from the descriptor, which may

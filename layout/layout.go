@@ -41,6 +41,8 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/c73062ad/oras"
 )
 
@@ -198,6 +200,44 @@ func (s *Store) Exists(ctx context.Context, target oras.Descriptor) (bool, error
 		return false, fmt.Errorf("%s: %w", d, err)
 	}
 	return target.Size == 0 || target.Size == info.Size(), nil
+}
+
+// Lost reports whether a blob of the manifest target, or of one that is in it and in the
+// layout, is not there or has another size. It is for [oras.Copy], which then brings it.
+func (s *Store) Lost(ctx context.Context, target oras.Descriptor) (bool, error) {
+	seen := map[digest.Digest]bool{}
+	var lost func(target oras.Descriptor) (bool, error)
+	lost = func(target oras.Descriptor) (bool, error) {
+		seen[target.Digest] = true
+		data, err := oras.FetchAll(ctx, s, target)
+		var m *oras.Manifest
+		if err == nil {
+			m, err = oras.ParseManifest(target.MediaType, data)
+		}
+		if errors.Is(err, oras.ErrInvalid) || errors.Is(err, oras.ErrNotFound) {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		for _, child := range m.Children() {
+			if seen[child.Digest] {
+				continue
+			}
+			there, err := s.Exists(ctx, child)
+			if err == nil && there && oras.IsManifest(child.MediaType) {
+				there, err = lost(child)
+				there = !there
+			} else if oras.IsManifest(child.MediaType) {
+				there = true // copies may leave it out
+			}
+			if err != nil || !there {
+				return err == nil, err
+			}
+		}
+		return false, nil
+	}
+	return lost(target)
 }
 
 // missing makes content that has no file [oras.ErrNotFound], and names it.
