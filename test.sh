@@ -28,10 +28,11 @@ trap finish EXIT
 step() { printf '\n== %s\n' "$*"; }
 
 # jq is for the scripts that run command lines out of documents, the shells are for
-# the test that lets them complete, strace is for those of what is synced.
-if ! (command -v jq && command -v zsh && command -v fish && command -v strace) >/dev/null || [ ! -e /usr/share/bash-completion/bash_completion ]; then
-	step "install jq, zsh, fish, bash-completion and strace"
-	apt-get update -qq && apt-get install -y -qq --no-install-recommends jq zsh fish bash-completion strace
+# the test that lets them complete, strace is for those of what is synced, btrfs for that
+# of files that share blocks.
+if ! (command -v jq && command -v zsh && command -v fish && command -v strace && command -v mkfs.btrfs) >/dev/null || [ ! -e /usr/share/bash-completion/bash_completion ]; then
+	step "install jq, zsh, fish, bash-completion, strace and btrfs-progs"
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends jq zsh fish bash-completion strace btrfs-progs
 fi
 
 step "formatting"

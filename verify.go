@@ -70,6 +70,10 @@ var errStopped = errors.New("reading content after its push came to an end")
 
 func (v *verifier) self() *verifier { return v }
 
+// Content returns what is verified. A target may have it by other means than by reading
+// it, such as cloning a file, and then verify what it has with [Continue].
+func (v *verifier) Content() io.Reader { return v.content }
+
 // takes reports whether v verifies desc from the start. If so it tells progress
 // from now on, if there is any.
 func (v *verifier) takes(desc Descriptor, progress func(read, there int64)) bool {

@@ -13,8 +13,11 @@ import (
 
 // Fill brings f to size bytes with what content has behind what f has. Content is a
 // reader of [oras.NewVerifier], which vouches for the whole. What is returned first is
-// the error of reading, after which all that was read before is in f.
+// the error of reading, after which all that was read before is in f. Where content is
+// another file, and the file system can, f shares its blocks, which are hashed then as if
+// they had been there.
 func Fill(ctx context.Context, f *os.File, content io.Reader, size int64) (readErr, writeErr error) {
+	clone(f, content, size)
 	n, err := Resume(ctx, f, content, size)
 	if err != nil {
 		return err, nil
