@@ -3,6 +3,8 @@ package compat
 import (
 	"archive/tar"
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -49,8 +51,8 @@ var copies = map[string]func(ctx context.Context, src oras.Source, dst oras.Targ
 	},
 }
 
-// TestFiles copies a file and a directory, with either library, from and to the file
-// store of either.
+// TestFiles copies a file and a directory with all that directories have, with either
+// library, from and to the file store of either.
 func TestFiles(t *testing.T) {
 	contents := map[string]string{"file.txt": "a file", "dir/sub/inner.txt": "in a directory"}
 	for from, newSource := range fileStores {
@@ -66,6 +68,17 @@ func TestFiles(t *testing.T) {
 						if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 							t.Fatal(err)
 						}
+					}
+					err := errors.Join(
+						os.Link(filepath.Join(in, "dir/sub/inner.txt"), filepath.Join(in, "dir/again")),
+						os.Symlink("sub/inner.txt", filepath.Join(in, "dir/link")),
+						os.Symlink("nothing", filepath.Join(in, "dir/dangling")),
+						os.Mkdir(filepath.Join(in, "dir/empty"), 0o700),
+						os.WriteFile(filepath.Join(in, "dir/run"), nil, 0o755),
+						os.WriteFile(filepath.Join(in, "dir/read"), nil, 0o400),
+					)
+					if err != nil {
+						t.Fatal(err)
 					}
 					src, add := newSource(t, in)
 					var layers []oras.Descriptor
@@ -93,6 +106,19 @@ func TestFiles(t *testing.T) {
 					for name, text := range contents {
 						if got, err := os.ReadFile(filepath.Join(out, name)); err != nil || string(got) != text {
 							t.Errorf("%s is %q, %v", name, got, err)
+						}
+					}
+					if got, err := os.ReadFile(filepath.Join(out, "dir/again")); err != nil || string(got) != contents["dir/sub/inner.txt"] {
+						t.Errorf("the hard link is %q, %v", got, err)
+					}
+					for name, target := range map[string]string{"dir/link": "sub/inner.txt", "dir/dangling": "nothing"} {
+						if got, err := os.Readlink(filepath.Join(out, name)); err != nil || got != target {
+							t.Errorf("%s leads to %q, %v", name, got, err)
+						}
+					}
+					for name, mode := range map[string]fs.FileMode{"dir/empty": fs.ModeDir | 0o700, "dir/run": 0o755, "dir/read": 0o400} {
+						if info, err := os.Lstat(filepath.Join(out, name)); err != nil || info.Mode() != mode {
+							t.Errorf("%s is %v, %v", name, info, err)
 						}
 					}
 				})

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -223,8 +224,11 @@ const resumedSize = 64 << 20
 // that can says so.
 func TestResume(t *testing.T) {
 	registry := startRegistry(t, t.TempDir())
-	for _, signal := range []os.Signal{os.Kill, os.Interrupt} {
+	for _, signal := range []os.Signal{os.Kill, os.Interrupt, syscall.SIGTERM} {
 		for _, test := range []struct{ name, file string }{{"file", "large"}, {"directory", "tree/large"}} {
+			if signal == syscall.SIGTERM && test.name != "file" {
+				continue // one way to end is enough
+			}
 			t.Run(fmt.Sprint(test.name, " ", signal), func(t *testing.T) {
 				p := newMeterProxy(t, registry.host)
 				p.rate = 2 * resumedSize // or else much is in buffers of the system
@@ -239,7 +243,7 @@ func TestResume(t *testing.T) {
 				for _, args := range [][]string{{"push", reference, file}, {"pull", reference, "-o", "out", "--connections=1"}} {
 					start := time.Now()
 					errs := r.breakOff(p, resumedSize*9/10, signal, args...)
-					if want := ": interrupt signal received\n" + resumesInContent + "\n"; signal == os.Interrupt && !strings.HasSuffix(errs, want) {
+					if want := ": " + signal.String() + " signal received\n" + resumesInContent + "\n"; signal != os.Kill && !strings.HasSuffix(errs, want) {
 						t.Errorf("%s says %q", args[0], errs)
 					}
 					broken := time.Now()
@@ -303,10 +307,16 @@ func checkLines(t *testing.T, lines []printed) printed {
 	t.Helper()
 	var sums totals
 	last := map[string]int64{}
-	finished := map[string]bool{}
+	started, finished := map[string]bool{}, map[string]bool{}
 	for _, line := range lines[:len(lines)-1] {
 		key := line.Digest + " " + line.Name
-		if line.Event == "finished" {
+		switch line.Event {
+		case "started":
+			started[key] = true
+		case "finished":
+			if line.Outcome == "copied" && !started[key] && !started[" "+line.Name] { // the digest of what is sent while it is read is found out
+				t.Errorf("%s was not started", key)
+			}
 			if line.Digest == "" || line.Size == nil || !slices.Contains([]string{"copied", "exists", "mounted", "skipped", "restored"}, line.Outcome) {
 				t.Errorf("a line is %+v", line)
 			}
@@ -320,8 +330,7 @@ func checkLines(t *testing.T, lines []printed) printed {
 			if line.Outcome == "copied" && *line.Bytes+*line.There != *line.Size {
 				t.Errorf("of %s moved %d bytes, and %d were there", key, *line.Bytes, *line.There)
 			}
-		}
-		if line.Event == "progress" {
+		case "progress":
 			if *line.Bytes < last[key] {
 				t.Errorf("%s goes back from %d to %d bytes", key, last[key], *line.Bytes)
 			}
