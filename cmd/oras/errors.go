@@ -78,7 +78,8 @@ func explain(cmd *cobra.Command, err error) string {
 		}
 	}
 	var resumed *resumableError
-	resumes := errors.As(err, &resumed) && resumed.hint == resumesInContent && oras.Kind(err) == nil && refusal(err) == nil // the network's fault
+	theirs := refusal(err) != nil || errors.Is(err, file.ErrOverwrite) || errors.Is(err, fs.ErrExist)
+	resumes := errors.As(err, &resumed) && resumed.hint == resumesInContent && oras.Kind(err) == nil && !theirs // the network's fault
 	if way := wayOut(cmd, err); usage == nil && way != "" && !(resumes && way == brokeOff) {
 		lines = append(lines, way)
 	}
@@ -308,8 +309,10 @@ func wayOut(cmd *cobra.Command, err error) string {
 		return "The certificate is not one for this name and time; " + sideFlag(cmd, "insecure") + " goes on all the same, whoever may be answering"
 	case says("malformed HTTP"):
 		return "What answers there is no registry, or speaks TLS: check the registry's name and port, and " + sideFlag(cmd, "plain-http")
-	case says("a directory of this name is in the way"):
+	case says("of this name is in the way"):
 		return "Move it away, or pull into another directory with --output"
+	case says("invalid archive: link to "), says("invalid archive: hard link to "):
+		return "A link must stay in the directory that was pushed: have it pushed again without that link, or with a relative one to what is in it"
 	case says("invalid media type"):
 		return "A media type has the form type/subtype, such as application/vnd.example.type"
 	case errors.Is(err, oras.ErrReference) && says("invalid tag "):

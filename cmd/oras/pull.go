@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -147,6 +148,9 @@ func (c *pullCommand) explain(env *environment, err error) error {
 			return withHint(err, "Name a directory that you can write to with --output")
 		}
 		return err
+	}
+	if c.isLayout() && errors.Is(err, oras.ErrInvalid) && strings.HasPrefix(err.Error(), "sha") { // a digest, and no name
+		err = fmt.Errorf("%s: %w", c.name, err)
 	}
 	return c.target.explain(env, err)
 }
