@@ -20,8 +20,9 @@ type CopyOptions struct {
 
 	// Concurrency is how many pieces of content move at a time; zero means
 	// 3, a negative number as many as there are, up to 1024. Where it is more
-	// than one, four times as many small ones do, of up to 64 KiB: they take
-	// their time in waiting for answers, not in moving.
+	// than one, four times as many small ones do, of up to 64 KiB, since they
+	// take their time in waiting for answers, not in moving; and up to 32 where
+	// that turns out to be faster.
 	Concurrency int
 
 	// Platform chooses one manifest of an index, or checks that the one
@@ -67,9 +68,6 @@ type UploadRecord struct {
 const (
 	defaultConcurrency = 3
 	maxConcurrency     = 1 << 10 // more would only wait for the network
-
-	smallPiece   = 64 << 10 // bytes
-	smallForEach = 4        // that move where one large one would
 )
 
 // Limits on what a registry could make endless.
@@ -128,10 +126,12 @@ func Copy(ctx context.Context, src Source, reference string, dst Target, opts *C
 	}
 	c.asking.never = !hasUploads(dst)
 	c.slots = make(chan struct{}, c.limit)
-	c.small = c.slots
+	least, most := 1, 1
 	if c.limit > 1 {
-		c.small = make(chan struct{}, min(smallForEach*c.limit, maxConcurrency))
+		least = min(smallForEach*c.limit, maxConcurrency)
+		most = max(least, smallAtOnce)
 	}
+	c.small = newSmallSlots(least, most)
 	c.walkers = make(chan struct{}, 4*c.limit)
 
 	ctx, c.cancel = context.WithCancelCause(ctx)
@@ -151,7 +151,7 @@ type copier struct {
 	opts  CopyOptions
 	limit int
 	slots chan struct{} // one place for each piece of content that may move at a time
-	small chan struct{} // likewise for small pieces, and questions
+	small *smallSlots   // likewise for small pieces, and questions; c.slots if there is one
 
 	// One place for each manifest that may have a goroutine of its own.
 	// Indexes need some for those above what moves.
@@ -411,7 +411,7 @@ func (c *copier) copyAll(ctx context.Context, nodes []Descriptor, depth int) err
 			continue
 		default:
 		}
-		if workers < cap(c.small) {
+		if workers < c.small.most {
 			workers++
 			g.Go(func() {
 				walk(desc)
@@ -767,11 +767,16 @@ func (c *copier) existsFirst(ctx context.Context, desc Descriptor) (bool, error)
 	if IsManifest(desc.MediaType) {
 		return c.exists(ctx, desc)
 	}
-	if desc.Size <= smallBlob && c.asking.needless() {
-		return false, nil
-	}
-	exists, err := c.exists(ctx, desc)
-	if err == nil {
+	exists, asked := false, false
+	err := c.slot(ctx, 0, func() (err error) {
+		if desc.Size <= smallBlob && c.asking.needless() { // which may have turned out while there was no place
+			return nil
+		}
+		asked = true
+		exists, err = c.dst.Exists(ctx, desc)
+		return atTarget(err)
+	})
+	if err == nil && asked {
 		c.asking.answered(exists)
 	}
 	return exists, err
@@ -826,13 +831,12 @@ func (inline) Close() error { return nil }
 
 // slot runs f, which moves size bytes, when there is a place for it.
 func (c *copier) slot(ctx context.Context, size int64, f func() error) error {
-	slots := c.slots
-	if size <= smallPiece {
-		slots = c.small
+	if size <= smallPiece && c.limit > 1 {
+		return c.small.do(ctx, f)
 	}
 	select {
-	case slots <- struct{}{}:
-		defer func() { <-slots }()
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
 		return f()
 	case <-ctx.Done():
 		return context.Cause(ctx)
