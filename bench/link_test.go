@@ -21,9 +21,10 @@ type link struct {
 	upstream string
 	listener net.Listener
 
-	rate int64 // bytes a second that a connection carries each way; 0 is no limit
-	cut  int64 // bytes that a connection carries before it is reset; 0 is no limit
-	hold int64 // bytes in all behind which nothing more passes until breakOff; 0 is no limit
+	rate int64         // bytes a second that a connection carries each way; 0 is no limit
+	late time.Duration // what is passed on comes, each way
+	cut  int64         // bytes that a connection carries before it is reset; 0 is no limit
+	hold int64         // bytes in all behind which nothing more passes until breakOff; 0 is no limit
 
 	holds    chan struct{} // is closed when nothing passes
 	held     sync.Once
@@ -121,7 +122,7 @@ func (l *link) carry(client net.Conn) {
 	for _, w := range []struct{ to, from net.Conn }{{server, client}, {client, server}} {
 		ways.Go(func() {
 			w.to.(*net.TCPConn).SetWriteBuffer(linkPiece) // so that what it has passed on is not still here
-			err := l.pass(w.to, w.from, &carried)
+			err := l.pass(w.to, l.delayed(w.from), &carried)
 			switch {
 			case err == io.EOF:
 				w.to.(*net.TCPConn).CloseWrite()
@@ -145,7 +146,7 @@ func (l *link) carry(client net.Conn) {
 var errCut = errors.New("the connection has carried what it may")
 
 // pass passes on what from says until that ends, which is io.EOF, or the link does.
-func (l *link) pass(to, from net.Conn, carried *atomic.Int64) error {
+func (l *link) pass(to net.Conn, from io.Reader, carried *atomic.Int64) error {
 	const slack = 20 * time.Millisecond // that a sleep may be too long
 	next := time.Now()
 	buf := make([]byte, linkPiece)
@@ -176,4 +177,49 @@ func (l *link) pass(to, from net.Conn, carried *atomic.Int64) error {
 			time.Sleep(time.Until(next))
 		}
 	}
+}
+
+// delayed returns from, whose bytes come late if the link has them so.
+func (l *link) delayed(from net.Conn) io.Reader {
+	if l.late == 0 {
+		return from
+	}
+	d := &delayed{pieces: make(chan delayedPiece, 1<<10)}
+	l.group.Go(func() {
+		defer close(d.pieces)
+		for {
+			buf := make([]byte, linkPiece)
+			n, err := from.Read(buf)
+			d.pieces <- delayedPiece{buf[:n], err, time.Now().Add(l.late)}
+			if err != nil {
+				return
+			}
+		}
+	})
+	return d
+}
+
+// A delayed reader is for what comes late.
+type delayed struct {
+	pieces chan delayedPiece
+	piece  delayedPiece
+}
+
+type delayedPiece struct {
+	data []byte
+	err  error
+	due  time.Time
+}
+
+func (d *delayed) Read(p []byte) (int, error) {
+	if len(d.piece.data) == 0 && d.piece.err == nil {
+		d.piece = <-d.pieces
+		time.Sleep(time.Until(d.piece.due))
+	}
+	n := copy(p, d.piece.data)
+	d.piece.data = d.piece.data[n:]
+	if n == 0 {
+		return 0, d.piece.err
+	}
+	return n, nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/c73062ad/oras"
 )
@@ -22,6 +23,7 @@ var transfers = []transfer{
 	{"PushTree", func(b *testing.B, p peer) { pushAll(b, p, sourceTree(b), ours, orasGo) }},
 	{"PullTree", func(b *testing.B, p peer) { pullAll(b, p, sourceTree(b), 0, ours, orasGo) }},
 	{"PushMany", func(b *testing.B, p peer) { pushAll(b, p, manySmall(b), ours, orasGo, regctl) }},
+	{"PushFar", func(b *testing.B, p peer) { pushFar(b, p, manySmall(b), ours, orasGo) }},
 	{"PushLarge", func(b *testing.B, p peer) { pushAll(b, p, oneLarge(b), ours, orasGo, regctl) }},
 	{"PullLarge", func(b *testing.B, p peer) { pullAll(b, p, oneLarge(b), 0, ours, orasGo, crane, regctl) }},
 	{"PullThrottled", func(b *testing.B, p peer) { pullAll(b, p, oneLarge(b), 40e6, ours, orasGo) }},
@@ -127,6 +129,18 @@ func pushAll(b *testing.B, p peer, c content, tools ...tool) {
 		reg := p.start(b)
 		defer reg.drop(c)
 		return t.run(b, home, c.dir, t.push(reg.host+"/bench/push:v1", c.names))
+	})
+}
+
+// pushFar is pushAll to a registry whose answers take 50 ms.
+func pushFar(b *testing.B, p peer, c content, tools ...tool) {
+	home := b.TempDir()
+	compareTools(b, rounds(), inShort(tools), func(t tool) run {
+		reg := p.start(b)
+		defer reg.drop(c)
+		l := (&link{late: 25 * time.Millisecond}).open(b, reg)
+		defer l.close()
+		return t.run(b, home, c.dir, t.push(l.host+"/bench/push:v1", c.names))
 	})
 }
 
