@@ -102,8 +102,9 @@ func copyError(err error, target bool) error {
 // Children are copied before the manifests that hold them, referrers after their
 // subject, and the tags are set last, so that at no time dst has a name for what
 // is not complete. What dst has is not copied; that it has a manifest means that
-// it has what is below. But where dst is far away, small blobs are sent without
-// asking for them as long as the last ones were not there. All content is verified on
+// it has what is below, unless dst says that some of that is lost, as a layout can. Where
+// dst is far away, small blobs are sent without asking for them as long as the last ones
+// were not there. All content is verified on
 // its way, or by the target, where its upload is remembered. The first error ends the
 // copy; what was copied until then stays, and copying again goes on there. Errors are a
 // [*CopyError], but for that of a context which was cancelled: its cause.
@@ -151,7 +152,7 @@ type copier struct {
 	opts  CopyOptions
 	limit int
 	slots chan struct{} // one place for each piece of content that may move at a time
-	small *smallSlots   // likewise for small pieces, and questions; c.slots if there is one
+	small *smallSlots   // likewise for small pieces, and questions, where there is more than one
 
 	// One place for each manifest that may have a goroutine of its own.
 	// Indexes need some for those above what moves.
