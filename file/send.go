@@ -167,8 +167,12 @@ func (x *sending) ingestFile(ctx context.Context) (_ oras.Descriptor, last oras.
 		return oras.ParseDigest(desc.Digest)
 	}
 	desc, err := oras.Ingest(ctx, x.dst, MediaTypeFile, f, opts)
-	if errors.Is(err, oras.ErrInvalid) {
-		if info, e := f.Stat(); e == nil && (info.Size() != x.a.info.Size() || !info.ModTime().Equal(x.a.info.ModTime())) {
+	// What was hashed and what was sent may have been torn at the same place.
+	if info, e := f.Stat(); e == nil && (info.Size() != x.a.info.Size() || !info.ModTime().Equal(x.a.info.ModTime())) {
+		switch {
+		case err == nil:
+			err = fmt.Errorf("%s: changed while it was sent: %w", x.a.path, oras.ErrInvalid)
+		case errors.Is(err, oras.ErrInvalid):
 			err = fmt.Errorf("%s: changed while it was sent: %w", x.a.path, err)
 		}
 	}
