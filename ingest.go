@@ -53,8 +53,8 @@ type IngestOptions struct {
 func (o *IngestOptions) known() bool { return o.Expected.Digest != "" }
 
 // Ingest stores content whose digest and size need not be known in t, in one pass: it is
-// hashed while it is sent, unless its digest is known. It returns the descriptor, with the given media type,
-// once the content is in t, durably.
+// hashed while it is sent, unless its digest is known. It returns the descriptor, with
+// the given media type, once the content is in t, durably.
 //
 // Content of a few megabytes is read whole and pushed as usual; more becomes an
 // upload. When sending fails the upload goes on at what has arrived, a few times: an

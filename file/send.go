@@ -1,6 +1,7 @@
 package file
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -167,13 +168,11 @@ func (x *sending) ingestFile(ctx context.Context) (_ oras.Descriptor, last oras.
 		return oras.ParseDigest(desc.Digest)
 	}
 	desc, err := oras.Ingest(ctx, x.dst, MediaTypeFile, f, opts)
-	// What was hashed and what was sent may have been torn at the same place.
-	if info, e := f.Stat(); e == nil && (info.Size() != x.a.info.Size() || !info.ModTime().Equal(x.a.info.ModTime())) {
-		switch {
-		case err == nil:
-			err = fmt.Errorf("%s: changed while it was sent: %w", x.a.path, oras.ErrInvalid)
-		case errors.Is(err, oras.ErrInvalid):
-			err = fmt.Errorf("%s: changed while it was sent: %w", x.a.path, err)
+	if err == nil || errors.Is(err, oras.ErrInvalid) {
+		// What was hashed and what was sent may have been torn at the same place, so this
+		// is looked at where all went well, too.
+		if info, e := f.Stat(); e == nil && (info.Size() != x.a.info.Size() || !info.ModTime().Equal(x.a.info.ModTime())) {
+			err = fmt.Errorf("%s: changed while it was sent: %w", x.a.path, cmp.Or(err, oras.ErrInvalid))
 		}
 	}
 	desc = x.a.describe(desc)

@@ -225,14 +225,16 @@ func (s *Store) Lost(ctx context.Context, target oras.Descriptor) (bool, error) 
 				continue
 			}
 			there, err := s.Exists(ctx, child)
-			if err == nil && there && oras.IsManifest(child.MediaType) {
-				there, err = lost(child)
-				there = !there
-			} else if oras.IsManifest(child.MediaType) {
-				there = true // copies may leave it out
-			}
-			if err != nil || !there {
-				return err == nil, err
+			manifest := oras.IsManifest(child.MediaType)
+			switch {
+			case err != nil:
+				return false, err
+			case !there && !manifest: // which copies may leave out
+				return true, nil
+			case there && manifest:
+				if below, err := lost(child); below || err != nil {
+					return below, err
+				}
 			}
 		}
 		return false, nil

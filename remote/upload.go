@@ -57,8 +57,8 @@ var _ oras.Upload = (*upload)(nil)
 //
 // Append sends chunks of some megabytes, which it holds in memory while it reads the next.
 // An io.Seeker that can be read again it reads as it sends it, and when it sends it again; its
-// chunks grow, up to half of what the registry has.
-// When a request fails it asks the registry what arrived.
+// chunks grow, up to half of what the registry has. When a request fails it asks the
+// registry what arrived.
 func (r *Repository) Upload(ctx context.Context, id string) (oras.Upload, error) {
 	if id == "" {
 		return r.BeginUpload(ctx, oras.SHA256)

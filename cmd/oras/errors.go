@@ -151,7 +151,7 @@ const (
 	makesBackup = `Name with --input what "oras backup" made, a directory or a tar archive`
 	pathsBegin  = "Name a file or directory that is there: a path begins in the working directory"
 	brokeOff    = "What was sent broke off: run the same command again"
-	damaged     = "What is stored under that digest is damaged, or it was changed on the way: take it from another copy, or delete it there with \"oras blob delete\" and push it again"
+	damaged     = `What is stored under that digest is damaged, or it was changed on the way: take it from another copy, or delete it there with "oras blob delete" and push it again`
 	cutOff      = "The archive is cut off: take it from another copy, or make it anew"
 	changesFile = "Run the same command again when nothing writes to the file any more"
 	filesBegin  = "Name a file that is there: a path begins in the working directory"
