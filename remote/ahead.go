@@ -303,6 +303,10 @@ const (
 	littleAnswer = 1.0 / 32 // so that smaller ones cost nothing
 )
 
+// soon is an answer for which no piece is worth being larger: with the least ones, and
+// six connections, 750 MB/s come. A machine that is busy takes as long.
+const soon = 4 * time.Millisecond
+
 // resize makes the next pieces larger if much of the time that one took, until now, went
 // into waiting for the answer, while who reads had to wait, and smaller if little did.
 func (a *ahead) resize(t timing, now time.Time) {
@@ -310,10 +314,11 @@ func (a *ahead) resize(t timing, now time.Time) {
 		return
 	}
 	took, answer := now.Sub(t.began).Seconds(), t.answered.Sub(t.began).Seconds()
+	quick := answer < soon.Seconds()
 	switch {
-	case answer > muchAnswer*took && (a.waited-t.waited).Seconds() >= idleShare*took:
+	case !quick && answer > muchAnswer*took && (a.waited-t.waited).Seconds() >= idleShare*took:
 		a.size = min(2*a.size, pieceSize)
-	case answer < littleAnswer*took:
+	case quick || answer < littleAnswer*took:
 		a.size = max(a.size/2, leastPiece)
 	}
 }

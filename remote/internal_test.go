@@ -170,7 +170,8 @@ func TestResize(t *testing.T) {
 		"far away":                  {50 * time.Millisecond, 10 * time.Millisecond, 40 * time.Millisecond, leastPiece, pieceSize},
 		"far away, who reads slow":  {50 * time.Millisecond, 10 * time.Millisecond, time.Millisecond, leastPiece, leastPiece},
 		"near":                      {time.Millisecond, 40 * time.Millisecond, 40 * time.Millisecond, pieceSize, leastPiece},
-		"neither near nor far away": {3 * time.Millisecond, 40 * time.Millisecond, 40 * time.Millisecond, 1 << 20, 1 << 20},
+		"near, on a busy machine":   {3 * time.Millisecond, 3 * time.Millisecond, 6 * time.Millisecond, pieceSize, leastPiece},
+		"neither near nor far away": {6 * time.Millisecond, 60 * time.Millisecond, 60 * time.Millisecond, 1 << 20, 1 << 20},
 	} {
 		a := &ahead{size: test.size}
 		for range 5 {
