@@ -22,7 +22,8 @@ func sourceDateEpoch() (time.Time, error) {
 	seconds, err := strconv.ParseInt(text, 10, 64)
 	at := time.Unix(seconds, 0).UTC()
 	if err != nil || seconds < 0 || at.Year() > 9999 {
-		return time.Time{}, fmt.Errorf("environment variable %s: %q is not a number of seconds since 1970", name, text)
+		return time.Time{}, hint(fmt.Errorf("environment variable %s: %q is not a number of seconds since 1970", name, text),
+			"Unset it, or set it to such a number: that of the last commit is what \"git log -1 --format=%%ct\" prints")
 	}
 	return at, nil
 }

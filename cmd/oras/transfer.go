@@ -26,12 +26,12 @@ type transferFlags struct {
 
 // registerLimit registers the flag of commands that move content.
 func (f *transferFlags) registerLimit(fs *pflag.FlagSet) {
-	fs.Var(&f.limit, "limit-rate", "let no more than `rate` bytes of content a second move, to and from each registry; K, M and G stand for powers of 1024")
+	fs.Var(&f.limit, "limit-rate", "let no more than `rate` bytes of content a second move, to and from each registry; K, M and G stand for powers of 1024, and 0 for no limit")
 }
 
 // registerRead registers the flags of commands that read blobs.
 func (f *transferFlags) registerRead(fs *pflag.FlagSet) {
-	fs.IntVar(&f.connections, "connections", 6, "over how many connections a large blob may come at once; more are used as long as they bring more")
+	fs.IntVar(&f.connections, "connections", 6, "over how many connections a large blob may come at once; more are used as long as they bring more; 0 is the default")
 	f.registerLimit(fs)
 }
 
