@@ -791,22 +791,22 @@ func (c *copier) exists(ctx context.Context, desc Descriptor) (exists bool, err 
 	return exists, err
 }
 
-// lost reports whether the target, which has the manifest desc, does not have all that
-// it had when that was pushed.
+// lost reports whether the target, which has the manifest desc, does not have all below
+// it that is to be copied.
 //
-//	Lost(context.Context, Descriptor) (bool, error)
+//	Lost(ctx context.Context, desc Descriptor, children func(Descriptor, *Manifest) []Descriptor) (bool, error)
 //
 // is the optional method of a target that can come to that, as a directory of files, and
-// finds out by itself. It need not look at what copies may leave out, manifests in an index.
+// finds out by itself.
 func (c *copier) lost(ctx context.Context, desc Descriptor) (lost bool, err error) {
 	t, ok := c.dst.(interface {
-		Lost(context.Context, Descriptor) (bool, error)
+		Lost(context.Context, Descriptor, func(Descriptor, *Manifest) []Descriptor) (bool, error)
 	})
 	if !ok {
 		return false, nil
 	}
 	err = c.slot(ctx, 0, func() error {
-		lost, err = t.Lost(ctx, desc)
+		lost, err = t.Lost(ctx, desc, c.children)
 		return atTarget(err)
 	})
 	return lost, err

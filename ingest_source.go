@@ -80,16 +80,18 @@ func (s *seekSource) from(ctx context.Context, offset, _ int64) (*sending, error
 	if err := s.hashUntil(ctx, offset); err != nil {
 		return nil, contentError{err}
 	}
-	next, err := newSending(s.s, s.start+offset, s.in.size-offset, func(p []byte, at int64) {
-		at += offset
-		if s.hash != nil && at <= s.hashed && s.hashed < at+int64(len(p)) {
-			s.hash.Write(p[s.hashed-at:])
-			s.hashed = at + int64(len(p))
-		}
-		s.in.event(Progress, at+int64(len(p))-s.in.there)
-	})
+	next, err := newSending(s.s, s.start+offset, s.in.size-offset, func(at int64) { s.in.event(Progress, offset+at-s.in.there) })
 	if err != nil {
 		return nil, contentError{err}
+	}
+	if s.hash != nil {
+		next.read = func(p []byte, at int64) {
+			at += offset
+			if at <= s.hashed && s.hashed < at+int64(len(p)) {
+				s.hash.Write(p[s.hashed-at:])
+				s.hashed = at + int64(len(p))
+			}
+		}
 	}
 	return next, nil
 }
@@ -301,8 +303,7 @@ func (s *streamSource) from(ctx context.Context, offset, least int64) (*sending,
 		case offset < s.offset:
 			return nil, fmt.Errorf("upload: %w: bytes that had arrived are lost, from %d on", ErrInvalid, offset)
 		case left > 0 && (s.err != nil || left >= least):
-			at := func(p []byte, at int64) { s.in.event(Progress, offset+at+int64(len(p))-s.in.there) }
-			return newSending(bytes.NewReader(s.data), offset-s.offset, left, at)
+			return newSending(bytes.NewReader(s.data), offset-s.offset, left, func(at int64) { s.in.event(Progress, offset+at-s.in.there) })
 		case s.err == io.EOF && left < 0:
 			return nil, fmt.Errorf("upload: %w: %d bytes have arrived of %d", ErrInvalid, offset, end)
 		case s.err == io.EOF:
@@ -330,14 +331,15 @@ type sending struct {
 	start   int64
 	size    int64
 	pos     int64
-	read    func(p []byte, at int64)
-	err     error // of s
+	moved   func(at int64)           // is told up to where it was read
+	read    func(p []byte, at int64) // is told what was; nil if nobody wants that
+	err     error                    // of s
 	stopped bool
 }
 
-func newSending(s io.ReadSeeker, start, size int64, read func(p []byte, at int64)) (*sending, error) {
+func newSending(s io.ReadSeeker, start, size int64, moved func(at int64)) (*sending, error) {
 	_, err := s.Seek(start, io.SeekStart)
-	return &sending{s: s, start: start, size: size, read: read}, err
+	return &sending{s: s, start: start, size: size, moved: moved}, err
 }
 
 func (s *sending) Read(p []byte) (int, error) {
@@ -353,11 +355,34 @@ func (s *sending) Read(p []byte) (int, error) {
 	}
 	n, err := s.s.Read(p)
 	if n > 0 {
-		s.read(p[:n], s.pos)
+		if s.read != nil {
+			s.read(p[:n], s.pos)
+		}
 		s.pos += int64(n)
+		s.moved(s.pos)
 	}
 	if err != nil && err != io.EOF {
 		s.err = err
+	}
+	return n, err
+}
+
+// CopyN lets w take the next n bytes, or those there are, from the content itself: what is
+// a connection can have the kernel send them. Content that must be read, as it is hashed, is
+// [ErrUnsupported].
+func (s *sending) CopyN(w io.ReaderFrom, n int64) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.stopped:
+		return 0, errStopped
+	case s.read != nil:
+		return 0, fmt.Errorf("taking content that is read: %w", ErrUnsupported)
+	}
+	n, err := w.ReadFrom(io.LimitReader(s.s, min(n, s.size-s.pos)))
+	if n > 0 {
+		s.pos += n
+		s.moved(s.pos)
 	}
 	return n, err
 }

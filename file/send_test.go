@@ -488,6 +488,7 @@ func TestSendChanges(t *testing.T) {
 		"grows":    func() error { return os.Truncate(path, 20<<20) },
 		"shrinks":  func() error { return os.Truncate(path, 1<<20) },
 		"is other": func() error { return os.WriteFile(path, after, 0o644) },
+		"is new":   func() error { return os.Chtimes(path, time.Time{}, time.Now().Add(time.Hour)) }, // though it has the same bytes
 	} {
 		for _, when := range []oras.EventKind{oras.Copying, oras.Progress} {
 			write(t, src, map[string]string{"large": string(before)})
@@ -503,6 +504,8 @@ func TestSendChanges(t *testing.T) {
 			switch {
 			case err != nil:
 				wantErr(t, err, oras.ErrInvalid, path+": changed while it was sent")
+			case name == "is new":
+				t.Errorf("it was sent, and changed meanwhile")
 			case name == "is other" && desc.Digest == oras.SHA256.Digest(after).OCI():
 			case desc.Digest == oras.SHA256.Digest(before).OCI() && when == oras.Progress: // it was hashed before
 			default:

@@ -202,44 +202,43 @@ func (s *Store) Exists(ctx context.Context, target oras.Descriptor) (bool, error
 	return target.Size == 0 || target.Size == info.Size(), nil
 }
 
-// Lost reports whether a blob of the manifest target, or of one that is in it and in the
-// layout, is not there or has another size. It is for [oras.Copy], which then brings it.
-func (s *Store) Lost(ctx context.Context, target oras.Descriptor) (bool, error) {
-	seen := map[digest.Digest]bool{}
-	var lost func(target oras.Descriptor) (bool, error)
-	lost = func(target oras.Descriptor) (bool, error) {
-		seen[target.Digest] = true
-		data, err := oras.FetchAll(ctx, s, target)
-		var m *oras.Manifest
-		if err == nil {
-			m, err = oras.ParseManifest(target.MediaType, data)
-		}
+// Lost reports whether a child of the manifest target, or of a manifest among them, is not
+// there or has another size; children chooses those that should be. It is for [oras.Copy],
+// which then brings it.
+func (s *Store) Lost(ctx context.Context, target oras.Descriptor, children func(oras.Descriptor, *oras.Manifest) []oras.Descriptor) (bool, error) {
+	seen := map[digest.Digest]bool{target.Digest: true}
+	for left := []oras.Descriptor{target}; len(left) > 0; {
+		desc := left[0]
+		left = left[1:]
+		m, err := s.readManifest(ctx, desc)
 		if errors.Is(err, oras.ErrInvalid) || errors.Is(err, oras.ErrNotFound) {
 			return true, nil
 		}
 		if err != nil {
 			return false, err
 		}
-		for _, child := range m.Children() {
+		for _, child := range children(desc, m) {
 			if seen[child.Digest] {
 				continue
 			}
-			there, err := s.Exists(ctx, child)
-			manifest := oras.IsManifest(child.MediaType)
-			switch {
-			case err != nil:
-				return false, err
-			case !there && !manifest: // which copies may leave out
-				return true, nil
-			case there && manifest:
-				if below, err := lost(child); below || err != nil {
-					return below, err
-				}
+			seen[child.Digest] = true
+			if there, err := s.Exists(ctx, child); err != nil || !there {
+				return err == nil, err
+			}
+			if oras.IsManifest(child.MediaType) {
+				left = append(left, child)
 			}
 		}
-		return false, nil
 	}
-	return lost(target)
+	return false, nil
+}
+
+func (s *Store) readManifest(ctx context.Context, desc oras.Descriptor) (*oras.Manifest, error) {
+	data, err := oras.FetchAll(ctx, s, desc)
+	if err != nil {
+		return nil, err
+	}
+	return oras.ParseManifest(desc.MediaType, data)
 }
 
 // missing makes content that has no file [oras.ErrNotFound], and names it.

@@ -187,7 +187,7 @@ func (a *ahead) work(id int, st *stream) {
 		p.free = true
 		a.workers--
 		a.width = 1
-		a.pace.settled = true
+		a.pace.failed(time.Now())
 		if errors.Is(err, errWhole) || errors.Is(err, errRange) || !temporary(a.ctx, err) {
 			a.ranges = rangesRefused
 		}
@@ -398,8 +398,8 @@ func (a *ahead) filled(t timing) {
 	}
 	width := a.pace.decide(now, a.width, most)
 	if more := ringSize(width) - a.taken; more > 0 {
-		if !a.budget.take(more) {
-			a.pace.settled = true
+		if !a.budget.take(more) { // which others have, for now
+			a.pace.later(now, firstProbe)
 			return
 		}
 		a.taken += more
@@ -425,12 +425,12 @@ type pace struct {
 	before  float64       // bytes a second over the one connection
 	probe   time.Time     // when more connections may be tried again
 	pause   time.Duration // after the next trial that brings nothing
-	settled bool          // as it is it stays
+	settled bool          // as it is it stays, unless a connection fails
 }
 
 const (
 	leastTime  = 100 * time.Millisecond // to be measured
-	firstProbe = time.Second            // after a trial that brought nothing; it doubles
+	firstProbe = time.Second            // after a trial that brought nothing, or could not be made; it doubles
 	gain       = 1.2                    // that is worth more connections
 	idleShare  = 0.6                    // of the time that who reads must have waited for more connections or larger pieces
 )
@@ -453,8 +453,7 @@ func (p *pace) decide(now time.Time, width, most int) int {
 	p.start, p.bytes, p.waited = now, 0, 0
 	switch {
 	case width > 1 && rate < gain*p.before:
-		p.pause = max(firstProbe, 2*p.pause)
-		p.probe, p.skip = now.Add(p.pause), 1
+		p.failed(now)
 		return 1
 	case width > 1:
 		p.settled = true
@@ -463,4 +462,17 @@ func (p *pace) decide(now time.Time, width, most int) int {
 		return most
 	}
 	return width
+}
+
+// failed notes that more connections brought nothing, or that one of them failed: they
+// are tried again, each time later than the time before.
+func (p *pace) failed(now time.Time) {
+	p.settled = false
+	p.pause = max(firstProbe, 2*p.pause)
+	p.later(now, p.pause)
+}
+
+// later lets more connections be tried again after pause.
+func (p *pace) later(now time.Time, pause time.Duration) {
+	p.probe, p.skip = now.Add(pause), 1
 }

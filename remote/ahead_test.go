@@ -233,6 +233,70 @@ func TestFetchParallelMany(t *testing.T) {
 	}
 }
 
+// A download that began while another had the memory gets its connections when that has
+// ended, and one whose connection failed gets them again.
+func TestFetchParallelLater(t *testing.T) {
+	t.Parallel()
+	data, desc := content(t, 96<<20)
+	give := slowly(25e6, whole)
+	var refuses atomic.Bool
+	c := &crowd{give: func(w http.ResponseWriter, r *http.Request, data []byte) {
+		if refuses.Load() && r.Header.Get("Range") != "" {
+			panic(http.ErrAbortHandler)
+		}
+		give(w, r, data)
+	}}
+	repo := open(t, serve(t, &blobServer{data: data, give: c.serve}), remote.Options{})
+	begin := func() io.ReadCloser {
+		t.Helper()
+		r, err := repo.Fetch(t.Context(), desc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Close() })
+		return r
+	}
+	// widens reads on until there are several connections, or to the end.
+	widens := func(r io.Reader) bool {
+		t.Helper()
+		for before := c.ranges.Load(); c.ranges.Load() < before+10; {
+			if _, err := io.CopyN(io.Discard, r, 1<<20); err == io.EOF {
+				return false
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return true
+	}
+	first, second := begin(), begin()
+	if !widens(first) {
+		t.Fatal("the first download has one connection")
+	}
+	if _, err := io.CopyN(io.Discard, second, 12<<20); err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	if !widens(second) {
+		t.Error("the second download has one connection though the first has ended")
+	}
+	second.Close()
+
+	third := begin()
+	refuses.Store(true)
+	for began := c.ranges.Load(); c.ranges.Load() == began; {
+		if _, err := io.CopyN(io.Discard, third, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := io.CopyN(io.Discard, third, 4<<20); err != nil {
+		t.Fatal(err)
+	}
+	refuses.Store(false)
+	if !widens(third) {
+		t.Error("the third download has one connection though ranges are given again")
+	}
+}
+
 // Bodies in both directions move no faster than allowed.
 func TestLimitRate(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,9 @@ type body struct {
 	content io.Reader // an io.Seeker too
 	sending int       // which may read
 	err     error     // of content, but io.EOF
+
+	copying *net.TCPConn  // to which the content is copied without mu, or nil
+	copied  chan struct{} // closed when that ends
 
 	ctx     context.Context // of the request
 	idle    *time.Timer     // runs while the connection takes no bytes, and then ends the request
@@ -69,12 +73,13 @@ func (b *body) next() (io.ReadCloser, error) {
 	if b.err != nil {
 		return nil, b.err
 	}
-	if b.sending > 0 {
+	b.sending++
+	b.interrupt()
+	if b.sending > 1 {
 		if _, err := b.content.(io.Seeker).Seek(0, io.SeekStart); err != nil {
 			return nil, err
 		}
 	}
-	b.sending++
 	if b.data != nil && b.limit == nil {
 		return io.NopCloser(bytes.NewReader(b.data)), nil
 	}
@@ -85,8 +90,9 @@ func (b *body) next() (io.ReadCloser, error) {
 func (b *body) stop() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.idle.Stop()
 	b.sending++
+	b.interrupt()
+	b.idle.Stop()
 	return b.err
 }
 

@@ -312,6 +312,7 @@ func chaos(t *testing.T, seed uint64) {
 			"push of a stream":        func() error { return oras.Push(t.Context(), repo, desc, onlyReader(data)) },
 			"ingest":                  func() error { return ingest(bytes.NewReader(data), nil) },
 			"ingest of what is known": func() error { return ingest(bytes.NewReader(data), &oras.IngestOptions{Expected: desc}) },
+			"ingest of a file":        func() error { return ingest(fileOf(t, data), &oras.IngestOptions{Expected: desc}) },
 			"copy": func() error {
 				if err := oras.Push(t.Context(), source, desc, bytes.NewReader(data)); err != nil {
 					return err

@@ -213,6 +213,17 @@ func (s *section) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// CopyN is [copier.CopyN].
+func (s *section) CopyN(w io.ReaderFrom, n int64) (int64, error) {
+	r, ok := s.from.(*rest)
+	if !ok {
+		return 0, fmt.Errorf("taking content that is read ahead: %w", oras.ErrUnsupported)
+	}
+	n, err := r.copyN(w, min(n, s.end-s.offset), s.offset)
+	s.offset += n
+	return n, err
+}
+
 // Seek goes back to the start, as long as that can be read. It is not worth more: what
 // arrived need not be sent again.
 func (s *section) Seek(int64, int) (int64, error) {

@@ -124,8 +124,8 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return c, err
 }
 
-// A conn takes the bodies of requests in larger pieces than a net.TCPConn, which has
-// 32 KiB at a time.
+// A conn takes the bodies of requests from the file they are in, if they are in one, and
+// else in larger pieces than a net.TCPConn, which has 32 KiB at a time.
 type conn struct{ *net.TCPConn }
 
 const writeSize = 256 << 10
@@ -134,9 +134,14 @@ var writeBuffers = sync.Pool{New: func() any { return new([writeSize]byte) }}
 
 // ReadFrom is for net/http, which calls it with each body that has a length.
 func (c conn) ReadFrom(r io.Reader) (int64, error) {
+	sent, err := c.sendFile(r)
+	if err != nil {
+		return sent, err
+	}
 	buf := writeBuffers.Get().(*[writeSize]byte)
 	defer writeBuffers.Put(buf)
-	return io.CopyBuffer(struct{ io.Writer }{c.TCPConn}, struct{ io.Reader }{r}, buf[:])
+	n, err := io.CopyBuffer(struct{ io.Writer }{c.TCPConn}, struct{ io.Reader }{r}, buf[:])
+	return sent + n, err
 }
 
 func hostPort(u *url.URL) string {

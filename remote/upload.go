@@ -29,7 +29,10 @@ const (
 	growth = 2
 )
 
-const maxUploadID = 8 << 10 // bytes
+const (
+	maxUploadID = 8 << 10 // bytes
+	maxCommits  = 3       // more, of an upload whose first failed
+)
 
 // An upload is a session at the registry (distribution-spec, "Pushing a blob in
 // chunks").
@@ -327,14 +330,8 @@ func (r *rest) part(offset, n int64) io.ReadSeeker {
 }
 
 func (r *rest) read(p []byte, offset int64) (int, error) {
-	if offset < r.begin {
-		return 0, errGone
-	}
-	if offset != r.at {
-		if _, err := r.content.Seek(r.start+offset-r.begin, io.SeekStart); err != nil {
-			return 0, err
-		}
-		r.at = offset
+	if err := r.seek(offset); err != nil {
+		return 0, err
 	}
 	n, err := r.content.Read(p)
 	r.at += int64(n)
@@ -345,6 +342,30 @@ func (r *rest) read(p []byte, offset int64) (int, error) {
 		r.short = true
 	}
 	return n, err
+}
+
+// copyN is [copier.CopyN] of what begins at offset.
+func (r *rest) copyN(w io.ReaderFrom, n, offset int64) (int64, error) {
+	if err := r.seek(offset); err != nil {
+		return 0, err
+	}
+	n, err := copyN(r.content, w, n)
+	r.at += n
+	return n, err
+}
+
+func (r *rest) seek(offset int64) error {
+	switch {
+	case offset < r.begin:
+		return errGone
+	case offset == r.at:
+		return nil
+	}
+	_, err := r.content.Seek(r.start+offset-r.begin, io.SeekStart)
+	if err == nil {
+		r.at = offset
+	}
+	return err
 }
 
 func (r *rest) kept(offset int64) bool { return offset >= r.begin }
@@ -505,7 +526,25 @@ func (u *upload) put(ctx context.Context, d oras.Digest, rest *body) error {
 	location.RawQuery += "digest=" + url.QueryEscape(d.String())
 	last := *u
 	last.location = &location
-	resp, err := last.call(ctx, http.MethodPut, http.Header{"Content-Type": {oras.MediaTypeBlob}}, rest, http.StatusCreated, http.StatusOK, http.StatusNoContent)
+	put := func() (*http.Response, error) {
+		return last.call(ctx, http.MethodPut, http.Header{"Content-Type": {oras.MediaTypeBlob}}, rest, http.StatusCreated, http.StatusOK, http.StatusNoContent)
+	}
+	resp, err := put()
+	// All has arrived, perhaps with much effort: it shall not be lost for one connection.
+	for failures := 1; rest == nil && failures <= maxCommits && err != nil && temporary(ctx, err); failures++ {
+		if pause(ctx, failures) != nil {
+			break
+		}
+		if exists, e := u.repo.Exists(ctx, oras.Descriptor{MediaType: oras.MediaTypeBlob, Digest: d.OCI()}); e == nil && exists {
+			u.cancel(ctx)
+			return nil
+		}
+		again, e := put()
+		if errors.Is(e, oras.ErrNotFound) { // why is what was said before
+			break
+		}
+		resp, err = again, e
+	}
 	if errors.Is(err, oras.ErrInvalid) {
 		u.cancel(ctx)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -258,6 +259,52 @@ func TestUploadLostAnswer(t *testing.T) {
 	}
 }
 
+// The last request of an upload is made again where its connection breaks, and not where
+// it has done all the same.
+func TestUploadCommitLost(t *testing.T) {
+	t.Parallel()
+	data, desc := content(t, 100)
+	for name, cut := range map[string]func(next http.Handler, w http.ResponseWriter, r *http.Request){
+		"the request": func(http.Handler, http.ResponseWriter, *http.Request) {},
+		"the answer": func(next http.Handler, _ http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(httptest.NewRecorder(), r)
+		},
+	} {
+		next, puts := inMemory(), 0
+		repo := open(t, serve(t, before(next, func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodPut {
+				return false
+			}
+			if puts++; puts == 1 {
+				cut(next, w, r)
+				panic(http.ErrAbortHandler)
+			}
+			return false
+		})), remote.Options{})
+		u, err := oras.OpenUpload(t.Context(), repo, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := u.Append(t.Context(), 0, bytes.NewReader(data)); err != nil {
+			t.Fatal(err)
+		}
+		d, err := oras.ParseDigest(desc.Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]int{"the request": 2, "the answer": 1}[name]
+		if err := u.Commit(t.Context(), d); err != nil || puts != want {
+			t.Errorf("%s is lost: error %v, %d requests", name, err, puts)
+		}
+		if err := u.Commit(t.Context(), d); !errors.Is(err, oras.ErrNotFound) {
+			t.Errorf("%s is lost: Commit again: error %v", name, err)
+		}
+		if err := check(t.Context(), repo, desc); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // loseAnswer loses the first answer to a PATCH, each time.
 func loseAnswer(lost *bool) http.RoundTripper {
 	n := 0
@@ -365,7 +412,7 @@ func TestUploadChunkSizes(t *testing.T) {
 		"at most":      {0, 3 << 20, 12},
 		"both":         {3 << 20, 4 << 20, 7},
 	} {
-		if testing.Short() && name != "both" {
+		if testing.Short() && name != "both" && name != "at least" {
 			continue
 		}
 		var chunks atomic.Int64

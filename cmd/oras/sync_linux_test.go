@@ -38,13 +38,20 @@ type syncCall struct {
 // of its own, and what will be known of its calls about files below root.
 func traceSyncs(t *testing.T, root string, args ...string) (*exec.Cmd, syncTrace) {
 	t.Helper()
+	cmd, file := trace(t, "fsync,fdatasync,syncfs,linkat,?renameat,?renameat2", args...)
+	return cmd, syncTrace{file, root}
+}
+
+// trace returns the command "oras" with args, to be run under strace as a process of its
+// own, and the file that will have its calls of the system.
+func trace(t *testing.T, calls string, args ...string) (*exec.Cmd, string) {
+	t.Helper()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Skip("there is no strace")
 	}
 	file := filepath.Join(t.TempDir(), "trace")
-	options := []string{"-D", "-f", "-y", "-qq", "-s", "4096", "--seccomp-bpf", "-o", file,
-		"-e", "signal=none", "-e", "trace=fsync,fdatasync,syncfs,linkat,?renameat,?renameat2"}
+	options := []string{"-D", "-f", "-y", "-qq", "-s", "4096", "--seccomp-bpf", "-o", file, "-e", "signal=none", "-e", "trace=" + calls}
 	if out, err := exec.Command(strace, append(options, "true")...).CombinedOutput(); err != nil {
 		t.Skipf("strace may not trace here: %v: %s", err, out)
 	}
@@ -52,7 +59,7 @@ func traceSyncs(t *testing.T, root string, args ...string) (*exec.Cmd, syncTrace
 	if err != nil {
 		t.Fatal(err)
 	}
-	return exec.Command(strace, slices.Concat(options, []string{program}, args)...), syncTrace{file, root}
+	return exec.Command(strace, slices.Concat(options, []string{program}, args)...), file
 }
 
 var (
