@@ -161,7 +161,12 @@ func (m *merge) checkEntry(name string, isDir bool) error {
 }
 
 // move moves the entries of dir, which is there, one by one.
-func (m *merge) move(dir string) error {
+func (m *merge) move(dir string) (err error) {
+	lock, err := m.unlock(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock()) }()
 	for {
 		// From the start each time: what was moved is not there any more.
 		entries, err := readSome(m.stage, dir)
@@ -169,11 +174,37 @@ func (m *merge) move(dir string) error {
 			return err
 		}
 		for _, e := range entries {
-			if err := m.moveEntry(path.Join(dir, e.Name()), e.IsDir()); err != nil {
+			name := path.Join(dir, e.Name())
+			if err := m.moveEntry(name, e.IsDir()); err != nil {
+				var link *os.LinkError
+				if errors.As(err, &link) { // whose paths nobody knows
+					err = fmt.Errorf("%s: %w", m.path(name), link.Err)
+				}
 				return err
 			}
 		}
 	}
+}
+
+// unlock lets something be moved into dir, which is there, if the archive too has it as
+// one that its owner cannot write to: so it became that when the archive, or one like it,
+// was unpacked before. What it returns gives dir its mode back.
+func (m *merge) unlock(dir string) (lock func() error, err error) {
+	const write = 0o200
+	at := path.Join(m.dir, dir)
+	lock = func() error { return nil }
+	mode, ok := m.modes[dir]
+	if !ok || mode&write != 0 {
+		return lock, nil
+	}
+	info, err := m.root.Lstat(at)
+	if err != nil || !info.IsDir() || info.Mode()&write != 0 {
+		return lock, err
+	}
+	if m.root.Chmod(at, info.Mode().Perm()|0o700) != nil {
+		return lock, nil // it is somebody else's: moving says what is wrong
+	}
+	return func() error { return m.root.Chmod(at, info.Mode().Perm()) }, nil
 }
 
 func (m *merge) moveEntry(name string, isDir bool) error {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -22,6 +23,11 @@ type PackOptions struct {
 	// ModTime is the modification time of every entry, in whole seconds,
 	// as of SOURCE_DATE_EPOCH. The zero time stands for the Unix epoch.
 	ModTime time.Time
+
+	// Outward, if it is not nil, is told of each symbolic link that leads out of
+	// the directory, or might, and so is refused by Unpack: its name below the
+	// directory, separated by slashes, and where it leads.
+	Outward func(name, target string)
 }
 
 // Pack writes the directory dir to w as a tar stream.
@@ -59,6 +65,7 @@ func PackRoot(ctx context.Context, w io.Writer, root *os.Root, opts *PackOptions
 	}
 	p := &packer{
 		ctx:     ctx,
+		opts:    opts,
 		tar:     tar.NewWriter(w),
 		modTime: time.Unix(0, 0),
 		first:   map[inode]string{},
@@ -89,6 +96,7 @@ func PackRoot(ctx context.Context, w io.Writer, root *os.Root, opts *PackOptions
 
 type packer struct {
 	ctx     context.Context
+	opts    *PackOptions
 	tar     *tar.Writer
 	modTime time.Time
 	first   map[inode]string // the entry that has the content of a file with several names
@@ -112,12 +120,22 @@ func (p *packer) entry(e *entry) error {
 	case e.info.Mode().IsRegular():
 		err = p.file(e)
 	default:
-		err = p.header(tar.TypeSymlink, e.name, e.info, filepath.ToSlash(e.link), 0)
+		err = p.link(e.name, e.info, filepath.ToSlash(e.link))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.disk, err)
 	}
 	return nil
+}
+
+func (p *packer) link(name string, info fs.FileInfo, target string) error {
+	if p.opts.Outward != nil {
+		below := strings.TrimPrefix(name, path.Clean(filepath.ToSlash(p.opts.Prefix))+"/")
+		if checkTarget(below, target, false) != nil {
+			p.opts.Outward(below, target)
+		}
+	}
+	return p.header(tar.TypeSymlink, name, info, target, 0)
 }
 
 var errChanged = errors.New("changed while it was packed")

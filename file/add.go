@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -173,7 +174,11 @@ func (s *Store) pack(ctx context.Context, w io.Writer, a *adding) (oras.Descript
 		return oras.Descriptor{}, err
 	}
 	tar := oras.SHA256.New()
-	err = archive.Pack(ctx, io.MultiWriter(z, tar), a.path, &archive.PackOptions{Prefix: clean(a.title), ModTime: s.opts.ModTime})
+	opts := &archive.PackOptions{Prefix: clean(a.title), ModTime: s.opts.ModTime}
+	if s.opts.Outward != nil {
+		opts.Outward = func(name, target string) { s.opts.Outward(path.Join(a.title, name), target) }
+	}
+	err = archive.Pack(ctx, io.MultiWriter(z, tar), a.path, opts)
 	if err := errors.Join(err, z.Close()); err != nil {
 		return oras.Descriptor{}, err
 	}

@@ -74,6 +74,12 @@ type Options struct {
 	// archive.PackOptions.
 	ModTime time.Time
 
+	// Outward, if it is not nil, is told of symbolic links in directories that
+	// are packed and that no pull will make, since they lead out: of the link, below
+	// the title of its directory, and where it leads, perhaps more than once. It may
+	// be called by several goroutines at a time.
+	Outward func(link, target string)
+
 	// Compression is how archives of directories are compressed, and Level
 	// how much is done for it; see archive.Compress. The default is gzip,
 	// which is what other clients unpack: none but this takes zstd or no

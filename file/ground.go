@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/archive"
 	"github.com/c73062ad/oras/internal/claim"
 )
@@ -119,12 +120,26 @@ func (g *grounds) enter(dir string, open func() (*os.Root, error)) (*ground, err
 		at = &ground{dir: dir, root: root, info: info}
 		g.open[dir] = at
 	}
-	if !g.swept[dir] {
-		g.swept[dir] = true
-		sweep(at.root)
-	}
+	g.sweep(dir, at.root)
 	at.users++
 	return at, nil
+}
+
+// sweep removes what was left in dir, once.
+func (g *grounds) sweep(dir string, root *os.Root) {
+	if !g.swept[dir] {
+		g.swept[dir] = true
+		sweep(root)
+	}
+}
+
+// clean removes what was left where content turned out to be there, and so nothing is
+// written: the part of that, too.
+func (g *grounds) clean(root *os.Root, d oras.Digest, size int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sweep(root.Name(), root)
+	removePart(root, partName(d, size))
 }
 
 // mounted returns the directory that is name, or nearest to it, if it is on another

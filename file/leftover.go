@@ -106,8 +106,15 @@ func keepParts(root *os.Root, work string) {
 
 // sweepPart removes the beginning of some content if it is old and nobody has it.
 func sweepPart(root *os.Root, name string) {
+	if info, err := root.Lstat(name); err == nil && isOld(info, partAge) {
+		removePart(root, name)
+	}
+}
+
+// removePart removes the beginning of some content, if it is there and nobody has it.
+func removePart(root *os.Root, name string) {
 	info, err := root.Lstat(name)
-	if err != nil || !isOld(info, partAge) || !claim.IsOurs(info) {
+	if err != nil || !claim.IsOurs(info) {
 		return
 	}
 	f, err := claim.File(root, name)

@@ -48,12 +48,14 @@ func (s *Store) existsNamed(ctx context.Context, d oras.Digest, desc oras.Descri
 		if err != nil || !same {
 			return false, err
 		}
+		s.grounds.clean(root, d, desc.Size)
 		return true, s.remember(d, n)
 	}
 	info, err := sameFile(ctx, root, name, desc)
 	if err != nil || info == nil {
 		return false, err
 	}
+	s.grounds.clean(root, d, desc.Size)
 	if err := s.add(d, content{desc: desc, path: abs, below: rel != ""}, n); err != nil {
 		return false, err
 	}

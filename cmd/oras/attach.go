@@ -121,7 +121,7 @@ func (c *attachCommand) run(cmd *cobra.Command, con console, raw string, names [
 		return err
 	}
 	env.transfer = c.transferFlags
-	files, created, err := c.openFiles()
+	files, created, err := c.openFiles(env)
 	if err != nil {
 		return err
 	}

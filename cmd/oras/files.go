@@ -122,12 +122,19 @@ func checkNames(env *environment, files []string, annotations map[string]map[str
 
 // openFiles opens the store of the files to push. What is made has the time of
 // SOURCE_DATE_EPOCH, which is returned.
-func (f *packFlags) openFiles() (*file.Store, time.Time, error) {
+func (f *packFlags) openFiles(env *environment) (*file.Store, time.Time, error) {
 	at, err := sourceDateEpoch()
 	if err != nil {
 		return nil, at, err
 	}
-	files, err := file.New(".", &file.Options{ModTime: at, Compression: f.compression.method, Level: f.compression.level})
+	files, err := file.New(".", &file.Options{
+		ModTime:     at,
+		Compression: f.compression.method,
+		Level:       f.compression.level,
+		Outward: func(link, target string) {
+			env.warn(fmt.Sprintf("%s: this link leads out of what is pushed, to %q: \"oras pull\" refuses the whole directory for it", link, target))
+		},
+	})
 	return files, at, err
 }
 

@@ -145,7 +145,7 @@ func (c *pullCommand) explain(env *environment, err error) error {
 		case isFull(err):
 			return withHint(err, "Make room there and run the same command again, or name another directory with --output")
 		case cannotWrite(err):
-			return withHint(err, "Name a directory that you can write to with --output")
+			return withHint(err, "You may not write there: change that, or name another directory with --output")
 		}
 		return err
 	}

@@ -170,7 +170,7 @@ func (c *pushCommand) run(cmd *cobra.Command, con console, raw string) error {
 		return err
 	}
 	env.transfer = c.transferFlags
-	files, created, err := c.openFiles()
+	files, created, err := c.openFiles(env)
 	if err != nil {
 		return err
 	}
