@@ -39,6 +39,7 @@ type client struct {
 	agent  string
 	allow  func(*url.URL) bool
 	warn   func(string)
+	retry  func(error)
 	idle   time.Duration
 	limit  *limiter // nil for none
 }
@@ -52,6 +53,7 @@ func newClient(host string, opts *Options) *client {
 		agent:  opts.UserAgent,
 		allow:  opts.AllowUpload,
 		warn:   opts.Warn,
+		retry:  opts.OnRetry,
 		idle:   opts.IdleTimeout,
 		limit:  newLimiter(opts.LimitRate),
 	}
@@ -81,6 +83,7 @@ type call struct {
 	header http.Header // may be nil
 	body   *body       // nil for none
 	want   []int
+	slow   bool // the answer to a GET may take long to begin, as some registries have lists
 }
 
 // do sends a request. The error of an answer with another status than those
@@ -88,7 +91,8 @@ type call struct {
 // out not to be what it was said to be, is the error whatever the registry
 // answered, and is not read any longer when do returns.
 //
-// Moving bodies in either direction fails once nothing moves for the idle time.
+// Moving bodies in either direction fails once nothing moves for the idle time, and so
+// does waiting for the answer to what asks and changes nothing.
 func (c *client) do(ctx context.Context, call call) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	idle := func() *time.Timer {
@@ -99,9 +103,11 @@ func (c *client) do(ctx context.Context, call call) (*http.Response, error) {
 	if call.body != nil {
 		call.body.watch(ctx, idle(), c.idle, c.limit)
 	}
-	resp, err := c.send(ctx, call)
+	answer := idle()
+	resp, err := c.send(ctx, call, answer)
+	answer.Stop()
 	if resp != nil {
-		resp.Body = &watched{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, idle: idle(), timeout: c.idle, limit: c.limit}
+		resp.Body = &watched{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, idle: answer, timeout: c.idle, limit: c.limit}
 		c.warnings(resp.Header)
 		if !slices.Contains(call.want, resp.StatusCode) {
 			err = failure(resp)
@@ -124,12 +130,17 @@ func (c *client) do(ctx context.Context, call call) (*http.Response, error) {
 	return nil, err
 }
 
-func (c *client) send(ctx context.Context, call call) (*http.Response, error) {
+// send sends the request of a call. While it waits for the answer idle runs.
+func (c *client) send(ctx context.Context, call call, idle *time.Timer) (*http.Response, error) {
 	req, err := http.NewRequest(call.method, call.url, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
-	req = req.WithContext(newTrip(ctx, req.URL))
+	t := newTrip(req.URL)
+	if (call.method == http.MethodGet || call.method == http.MethodHead) && !call.slow {
+		t.asked, t.answered = func() { idle.Reset(c.idle) }, func() { idle.Stop() }
+	}
+	req = req.WithContext(t.begin(ctx))
 	for name, values := range call.header {
 		req.Header[name] = values
 	}
@@ -221,6 +232,13 @@ func (c *client) warnings(h http.Header) {
 		if text, ok := wire.ParseWarning(line); ok {
 			c.warn(text)
 		}
+	}
+}
+
+// retries tells that something is tried again because of err.
+func (c *client) retries(err error) {
+	if c.retry != nil {
+		c.retry(err)
 	}
 }
 

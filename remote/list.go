@@ -23,7 +23,7 @@ func (c *client) pages(ctx context.Context, first string, header http.Header, li
 	empty := 0
 	for next := first; next != ""; {
 		seen[next] = true
-		resp, page, err := c.read(ctx, call{method: http.MethodGet, url: next, header: header, want: []int{http.StatusOK}}, limit)
+		resp, page, err := c.read(ctx, call{method: http.MethodGet, url: next, header: header, want: []int{http.StatusOK}, slow: true}, limit)
 		if err != nil {
 			return err
 		}

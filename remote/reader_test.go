@@ -223,6 +223,41 @@ func TestFetchIdle(t *testing.T) {
 	})
 }
 
+// A registry that takes a connection and says nothing is given up after a while, but has
+// longer for a list, and where it does something.
+func TestAnswerLate(t *testing.T) {
+	t.Parallel()
+	released := make(chan struct{})
+	host := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-r.Context().Done():
+		case <-released:
+		}
+	}))
+	t.Cleanup(func() { close(released) }) // before the server is closed, which waits
+	_, desc := content(t, 100)
+	repo := open(t, host, remote.Options{IdleTimeout: 50 * time.Millisecond})
+	for what, ask := range map[string]func(context.Context) error{
+		"HEAD":     func(ctx context.Context) error { _, err := repo.Exists(ctx, desc); return err },
+		"manifest": func(ctx context.Context) error { _, err := repo.Resolve(ctx, "v1"); return err },
+		"blob":     func(ctx context.Context) error { _, err := fetch(ctx, repo, desc); return err },
+		"tags":     func(ctx context.Context) error { return repo.Tags(ctx, "", func([]string) error { return nil }) },
+		"delete":   func(ctx context.Context) error { return repo.Delete(ctx, desc) },
+	} {
+		patient := what == "tags" || what == "delete"
+		limit := time.Minute
+		if patient {
+			limit = 500 * time.Millisecond
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		err := ask(ctx)
+		if patient != errors.Is(err, context.DeadlineExceeded) || !patient && !strings.Contains(err.Error(), "moved nothing for too long") {
+			t.Errorf("%s: error %v", what, err)
+		}
+		cancel()
+	}
+}
+
 // A registry whose every answer stalls is given up after the second.
 func TestFetchStalls(t *testing.T) {
 	t.Parallel()

@@ -70,8 +70,14 @@ type Options struct {
 	// by several goroutines at once.
 	Warn func(text string)
 
+	// OnRetry is told why a chunk of an upload is sent again, or the rest of it,
+	// before that is done; where Transport makes requests again it tells of it
+	// itself. It may be called by several goroutines at once.
+	OnRetry func(err error)
+
 	// IdleTimeout is how long a connection may move no byte of a body before
-	// it counts as broken; zero is a minute.
+	// it counts as broken, and how long the answer to a GET or HEAD may take
+	// to begin, but for that of a list; zero is a minute.
 	IdleTimeout time.Duration
 
 	// Connections is how many connections a large blob may come over at once,

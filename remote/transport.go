@@ -51,7 +51,8 @@ var errRefused = errors.New("refused")
 // A trip is what is known of the way of one request. It travels in the
 // request's context, so that redirects and connections share it.
 type trip struct {
-	proxied bool // connections lead to a proxy, whose address says nothing
+	proxied         bool   // connections lead to a proxy, whose address says nothing
+	asked, answered func() // are called, if they are not nil, when there is a connection, each time, and when the answer begins
 
 	mu      sync.Mutex
 	private bool   // the registry itself is at a private address
@@ -60,17 +61,28 @@ type trip struct {
 
 type tripKey struct{}
 
-// newTrip returns a context for a request to u.
-func newTrip(ctx context.Context, u *url.URL) context.Context {
+// newTrip returns the trip of a request to u.
+func newTrip(u *url.URL) *trip {
 	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
-	t := &trip{proxied: proxy != nil && err == nil, private: privateHost(u.Hostname())}
+	return &trip{proxied: proxy != nil && err == nil, private: privateHost(u.Hostname())}
+}
+
+// begin returns the context for the request.
+func (t *trip) begin(ctx context.Context) context.Context {
 	ctx = context.WithValue(ctx, tripKey{}, t)
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: t.connected})
+	trace := &httptrace.ClientTrace{GotConn: t.connected}
+	if t.answered != nil {
+		trace.GotFirstResponseByte = t.answered
+	}
+	return httptrace.WithClientTrace(ctx, trace)
 }
 
 // connected notes whether the registry turned out to be at a private address,
 // whatever its name.
 func (t *trip) connected(info httptrace.GotConnInfo) {
+	if t.asked != nil {
+		t.asked()
+	}
 	address, ok := info.Conn.RemoteAddr().(*net.TCPAddr)
 	t.mu.Lock()
 	defer t.mu.Unlock()

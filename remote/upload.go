@@ -433,6 +433,9 @@ func (u *upload) send(ctx context.Context, part func(offset, n int64) io.ReadSee
 			if err != nil && ctx.Err() != nil {
 				return kept, err
 			}
+			if err != nil {
+				u.repo.registry.client.retries(err)
+			}
 			continue
 		}
 		if err == nil {
@@ -441,16 +444,20 @@ func (u *upload) send(ctx context.Context, part func(offset, n int64) io.ReadSee
 		if refusedRange(err) && unsure {
 			u.size, u.unsure = 1, false
 		}
+		shrunk := u.smaller(err, n)
 		switch {
-		case u.smaller(err, n):
+		case shrunk:
 		case !temporary(ctx, err) && !(refusedRange(err) && u.broken && unknown != nil && temporary(ctx, unknown)):
 			return kept, err
 		case n > chunkSize && mayHaveArrived(err):
 			// Perhaps something on the way lets no more pass, and does not say so.
 			u.chunk, u.grows = max(min(n/2, maxChunkSize), chunkSize, u.least), false
 		}
-		if failures++; failures > maxFailures {
+		if failures += weight(err, maxFailures); failures > maxFailures {
 			return kept, err
+		}
+		if !shrunk { // which is no trouble
+			u.repo.registry.client.retries(err)
 		}
 		if e := pause(ctx, failures); e != nil {
 			return kept, err
@@ -532,6 +539,7 @@ func (u *upload) put(ctx context.Context, d oras.Digest, rest *body) error {
 	resp, err := put()
 	// All has arrived, perhaps with much effort: it shall not be lost for one connection.
 	for failures := 1; rest == nil && failures <= maxCommits && err != nil && temporary(ctx, err); failures++ {
+		u.repo.registry.client.retries(err)
 		if pause(ctx, failures) != nil {
 			break
 		}

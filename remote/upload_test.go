@@ -270,7 +270,7 @@ func TestUploadCommitLost(t *testing.T) {
 			next.ServeHTTP(httptest.NewRecorder(), r)
 		},
 	} {
-		next, puts := inMemory(), 0
+		next, puts, told := inMemory(), 0, 0
 		repo := open(t, serve(t, before(next, func(w http.ResponseWriter, r *http.Request) bool {
 			if r.Method != http.MethodPut {
 				return false
@@ -280,7 +280,7 @@ func TestUploadCommitLost(t *testing.T) {
 				panic(http.ErrAbortHandler)
 			}
 			return false
-		})), remote.Options{})
+		})), remote.Options{OnRetry: func(error) { told++ }})
 		u, err := oras.OpenUpload(t.Context(), repo, "")
 		if err != nil {
 			t.Fatal(err)
@@ -293,8 +293,8 @@ func TestUploadCommitLost(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := map[string]int{"the request": 2, "the answer": 1}[name]
-		if err := u.Commit(t.Context(), d); err != nil || puts != want {
-			t.Errorf("%s is lost: error %v, %d requests", name, err, puts)
+		if err := u.Commit(t.Context(), d); err != nil || puts != want || told != 1 {
+			t.Errorf("%s is lost: error %v, %d requests, %d told", name, err, puts, told)
 		}
 		if err := u.Commit(t.Context(), d); !errors.Is(err, oras.ErrNotFound) {
 			t.Errorf("%s is lost: Commit again: error %v", name, err)

@@ -85,6 +85,7 @@ func (e *environment) registry(f *remoteFlags, host string) (*remote.Registry, e
 		UserAgent: "oras/" + version,
 		Accept:    e.accept,
 		Warn:      e.warn,
+		OnRetry:   e.retrying,
 		LockDir:   cacheDir("locks"),
 	}
 	e.transfer.set(opts)
@@ -179,6 +180,13 @@ func (t refusePages) RoundTrip(r *http.Request) (*http.Response, error) {
 func answersJSON(path string) bool {
 	return strings.HasPrefix(path, "/v2/") && (strings.Contains(path, "/manifests/") ||
 		strings.HasSuffix(path, "/tags/list") || strings.HasSuffix(path, "/_catalog"))
+}
+
+// retrying tells that something goes on though err came between.
+func (e *environment) retrying(err error) {
+	if !nobodyListens(err) { // which is rarely about to change, and then the error
+		e.warn(fmt.Sprintf("%v; trying again", err))
+	}
 }
 
 func retryText(r auth.RetryEvent) string {
