@@ -66,6 +66,24 @@ func (s *Store) OpenPart(ctx context.Context, expected oras.Descriptor) (*Part, 
 	return s.openPart(d, expected)
 }
 
+// Arriving reports whether somebody else, in another process perhaps, has the part of a
+// blob at this moment, and how many bytes that has.
+func (s *Store) Arriving(expected oras.Descriptor) (size int64, arriving bool) {
+	d, err := oras.ParseDigest(expected.Digest)
+	if err != nil || s.root == nil {
+		return 0, false
+	}
+	info, err := s.root.Lstat(partPath(d))
+	if err != nil {
+		return 0, false
+	}
+	f, err := claim.File(s.root, partPath(d))
+	if err == nil {
+		f.Close()
+	}
+	return info.Size(), errors.Is(err, claim.ErrTaken)
+}
+
 func (s *Store) openPart(d oras.Digest, expected oras.Descriptor) (*Part, error) {
 	p := &Part{s: s, expected: expected, digest: d, name: partPath(d)}
 	var err error

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/layout"
@@ -42,12 +43,17 @@ type cachedStore struct {
 
 // Fetch implements oras.Fetcher.
 func (c *cachedStore) Fetch(ctx context.Context, target oras.Descriptor) (io.ReadCloser, error) {
+	if err := c.wait(ctx, target); err != nil {
+		return nil, err
+	}
 	content, err := c.cache.Fetch(ctx, target)
 	if err == nil {
-		return &fromCache{oras.NewVerifier(content, target), content, c}, nil
+		return &fromCache{oras.NewVerifier(content, target), content, func(err error) error { return c.broken(ctx, target, err) }}, nil
 	}
-	if errors.Is(err, oras.ErrInvalid) {
-		return nil, c.broken(err)
+	if errors.Is(err, oras.ErrInvalid) { // it has another size
+		if e := c.remove(ctx, target); e != nil {
+			err = fmt.Errorf("%w; it stays: %w", err, e)
+		}
 	}
 	if !errors.Is(err, oras.ErrNotFound) {
 		c.warn(fmt.Sprintf("%s: %s: %v", cacheVariable, c.dir, err))
@@ -57,6 +63,33 @@ func (c *cachedStore) Fetch(ctx context.Context, target oras.Descriptor) (io.Rea
 		return nil, err
 	}
 	return c.keep(ctx, target, content), nil
+}
+
+// waitsAtMost is how long what another process brings may not get on before it is fetched
+// here, too.
+const waitsAtMost = 5 * time.Second
+
+// wait waits as long as another process brings target into the cache: to fetch it once is
+// faster than twice at a time, and takes the room of one.
+func (c *cachedStore) wait(ctx context.Context, target oras.Descriptor) error {
+	const look = 50 * time.Millisecond
+	last, moved := int64(-1), time.Now()
+	for {
+		size, arriving := c.cache.Arriving(target)
+		if size != last {
+			last, moved = size, time.Now()
+		}
+		if !arriving || time.Since(moved) > waitsAtMost {
+			return nil
+		}
+		timer := time.NewTimer(look)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // FetchReference is for oras.FetchTagged.
@@ -71,22 +104,36 @@ func (c *cachedStore) FetchReference(ctx context.Context, reference string) (ora
 	return desc, c.keep(ctx, desc, content), nil
 }
 
-// broken is err, of what the cache has.
-func (c *cachedStore) broken(err error) error {
-	return hint(fmt.Errorf("%s: %s: %w", cacheVariable, c.dir, err), "Remove that folder to fetch its content again")
+// remove removes what the cache has of target, which is damaged.
+func (c *cachedStore) remove(ctx context.Context, target oras.Descriptor) error {
+	err := c.cache.Delete(context.WithoutCancel(ctx), target)
+	if errors.Is(err, oras.ErrNotFound) { // another process was first
+		return nil
+	}
+	return err
+}
+
+// broken returns err, of reading what the cache has of target, as one that the next try
+// does not meet.
+func (c *cachedStore) broken(ctx context.Context, target oras.Descriptor, err error) error {
+	err = fmt.Errorf("%s: %s: %w", cacheVariable, c.dir, err)
+	if e := c.remove(ctx, target); e != nil {
+		return hint(fmt.Errorf("%w; it stays: %w", err, e), "Remove that folder to fetch its content again")
+	}
+	return hint(err, "It is removed from there: run the same command again to fetch it anew")
 }
 
 // fromCache is content of the cache.
 type fromCache struct {
 	r io.Reader
 	io.Closer
-	cache *cachedStore
+	broken func(error) error
 }
 
 func (f *fromCache) Read(p []byte) (int, error) {
 	n, err := f.r.Read(p)
 	if errors.Is(err, oras.ErrInvalid) {
-		err = f.cache.broken(err)
+		err = f.broken(err)
 	}
 	return n, err
 }

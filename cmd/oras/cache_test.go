@@ -8,7 +8,10 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/c73062ad/oras"
 	"github.com/c73062ad/oras/layout"
@@ -126,4 +129,69 @@ func TestCachePart(t *testing.T) {
 	if got, err := io.ReadAll(content); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("again: %v", err)
 	}
+}
+
+// Those who want the same at the same time fetch it once, and whoever waits for one that
+// does not get on, or ends, goes on alone.
+func TestCacheTogether(t *testing.T) {
+	data := make([]byte, 1_000_000)
+	rand.NewChaCha8([32]byte{}).Read(data)
+	c, src, desc := newCachedStore(t, data, nil)
+	first, err := c.Fetch(t.Context(), desc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(io.Discard, first, 200_000); err != nil {
+		t.Fatal(err)
+	}
+	begun := make(chan struct{}, 4)
+	var group sync.WaitGroup
+	for range cap(begun) {
+		group.Go(func() {
+			begun <- struct{}{}
+			if got, err := oras.FetchAll(t.Context(), c, desc); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+		})
+	}
+	for range cap(begun) {
+		<-begun
+	}
+	for { // slowly
+		if _, err := io.CopyN(io.Discard, first, 50_000); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	first.Close()
+	group.Wait()
+	if src.moved != len(data) {
+		t.Errorf("%d bytes moved", src.moved)
+	}
+
+	synctest.Test(t, func(t *testing.T) {
+		c, _, desc := newCachedStore(t, data, nil)
+		first, err := c.Fetch(t.Context(), desc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer first.Close()
+		if _, err := io.CopyN(io.Discard, first, 200_000); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), waitsAtMost/2)
+		defer cancel()
+		if _, err := c.Fetch(ctx, desc); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("it does not end with its context: %v", err)
+		}
+		began := time.Now()
+		if got, err := oras.FetchAll(t.Context(), c, desc); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("behind one that does not get on: %d bytes, %v", len(got), err)
+		}
+		if waited := time.Since(began); waited < waitsAtMost || waited > 2*waitsAtMost {
+			t.Errorf("waited %v", waited)
+		}
+	})
 }
