@@ -45,7 +45,8 @@ type IngestOptions struct {
 
 	// Event, if it is not nil, is told Copying, Progress, and Copied or
 	// Exists, one call at a time. Descriptors are without digest and size as
-	// long as those are not known, which is until the end.
+	// long as those are not known, which is until the end unless there is
+	// Digest.
 	Event func(Event)
 }
 
@@ -166,6 +167,7 @@ type ingest struct {
 	id     string // what Journal was told
 	there  int64  // bytes it had when it was opened
 	sent   atomic.Bool
+	found  atomic.Pointer[Descriptor] // by Digest, while content is sent
 
 	refused bool // the target does not go on with it
 }
@@ -310,6 +312,8 @@ func (in *ingest) find(ctx context.Context) func(ingestSource) (Digest, error) {
 			in.cancel(err)
 		case exists:
 			in.cancel(errThere)
+		default:
+			in.found.Store(&Descriptor{MediaType: in.desc.MediaType, Digest: d.OCI(), Size: in.size})
 		}
 	}()
 	return func(ingestSource) (Digest, error) {
@@ -447,6 +451,9 @@ func (in *ingest) journal() {
 func (in *ingest) event(kind EventKind, moved int64) {
 	if in.opts.Event != nil {
 		e := Event{Kind: kind, Descriptor: in.desc, Bytes: max(moved, 0)}
+		if found := in.found.Load(); found != nil {
+			e.Descriptor = *found
+		}
 		if kind == Progress {
 			e.There = in.there
 		}

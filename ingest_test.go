@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/c73062ad/oras"
@@ -469,6 +470,31 @@ func TestIngestThere(t *testing.T) {
 	if _, err := oras.Ingest(t.Context(), s, blobType, bytes.NewReader(data), opts); !errors.Is(err, oras.ErrInvalid) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A digest that is found before all is sent is told from then on.
+func TestIngestDigestTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		data := random(4*piece, 1)
+		want := oras.DescriptorOf(blobType, data)
+		s := newUploads(t)
+		s.append = func(u oras.Upload, ctx context.Context, offset int64, content io.Reader) (int64, error) {
+			n, err := u.Append(ctx, offset, io.LimitReader(content, 1000))
+			must(t, err)
+			synctest.Wait() // until it is found
+			more, err := u.Append(ctx, offset+n, content)
+			return n + more, err
+		}
+		var f flight
+		opts := f.opts()
+		opts.Digest = func(context.Context) (oras.Digest, error) { return oras.SHA256.Digest(data), nil }
+		_, err := oras.Ingest(t.Context(), s, blobType, bytes.NewReader(data), opts)
+		must(t, err)
+		first, last := f.events[0], f.events[len(f.events)-2]
+		if first.Kind != oras.Copying || first.Descriptor.Digest != "" || last.Kind != oras.Progress || last.Descriptor.Digest != want.Digest || last.Descriptor.Size != want.Size {
+			t.Errorf("told was %v, and later %v", first, last)
+		}
+	})
 }
 
 // Content that breaks, changes or stops is no content.

@@ -215,11 +215,10 @@ func (x *sending) options(last *oras.Event) *oras.IngestOptions {
 			}
 			x.told = true
 		}
-		desc := oras.Descriptor{MediaType: e.Descriptor.MediaType, Annotations: map[string]string{ocispec.AnnotationTitle: x.a.title}}
+		e.Descriptor.Annotations = map[string]string{ocispec.AnnotationTitle: x.a.title}
 		if x.a.mediaType != "" {
-			desc.MediaType = x.a.mediaType
+			e.Descriptor.MediaType = x.a.mediaType
 		}
-		e.Descriptor = desc
 		x.event(e)
 	}
 	return opts

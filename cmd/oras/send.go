@@ -104,11 +104,12 @@ type sender struct {
 	mu      sync.Mutex
 	told    endedContent
 	sent    map[transferKey]bool
-	resumes bool // an upload has begun that another sender goes on with
+	begun   map[transferKey]bool // what has been told by its digest
+	resumes bool                 // an upload has begun that another sender goes on with
 }
 
 func newSender(files *file.Store, flags *packFlags, out *textOutput) *sender {
-	return &sender{files: files, out: out, concurrency: concurrency(flags.concurrency), told: endedContent{}, sent: map[transferKey]bool{}}
+	return &sender{files: files, out: out, concurrency: concurrency(flags.concurrency), told: endedContent{}, sent: map[transferKey]bool{}, begun: map[transferKey]bool{}}
 }
 
 // open makes the sender send to dst, a registry's repository of that name. Close must
@@ -195,8 +196,8 @@ func (s *sender) sending(f fileArgument, e oras.Event) {
 	switch {
 	case e.Descriptor.Digest == "":
 		e.Descriptor.Size = f.size
-	case e.Kind == oras.Copied:
-		// Only now it can be said what was copied.
+	case e.Kind != oras.Exists && s.begins(e.Descriptor) && e.Kind != oras.Copying:
+		// Only now it can be said what is copied.
 		began := e
 		began.Kind = oras.Copying
 		s.event(began)
@@ -205,6 +206,15 @@ func (s *sender) sending(f fileArgument, e oras.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.resumes = s.resumes || s.journal != nil && e.Kind == oras.Progress && e.Bytes > 0
+}
+
+// begins reports whether desc was not yet told by its digest, and notes that it is.
+func (s *sender) begins(desc oras.Descriptor) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	told := s.begun[keyOf(desc)]
+	s.begun[keyOf(desc)] = true
+	return !told
 }
 
 // event tells of each content's end once, whoever brought it there.
