@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -58,6 +57,10 @@ func (s *tokenService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // give answers a request for a token: with Basic, or with an identity token.
 func (s *tokenService) give(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil { // r.Form has nothing before
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
 	user, password, _ := r.BasicAuth()
 	if (user != "hello" || password != "oras-test") && r.PostFormValue("refresh_token") != identityToken {
 		w.Header().Set("Content-Type", "application/json")
@@ -68,7 +71,7 @@ func (s *tokenService) give(w http.ResponseWriter, r *http.Request) {
 	value := rand.Text()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.given[value] = cmp.Or(strings.Join(r.Form["scope"], " "), r.FormValue("scope"))
+	s.given[value] = strings.Join(r.Form["scope"], " ")
 	json.NewEncoder(w).Encode(map[string]any{"token": value, "access_token": value, "expires_in": 60})
 }
 
