@@ -112,6 +112,8 @@ func (r *reader) Seek(offset int64, whence int) (int64, error) {
 			return 0, fmt.Errorf("%s: the registry does not say where the end is: %w", r.name, oras.ErrUnsupported)
 		}
 		offset += r.size
+	default:
+		return 0, fmt.Errorf("%s: seek from nowhere (%d): %w", r.name, whence, fs.ErrInvalid)
 	}
 	if offset < 0 {
 		return 0, fmt.Errorf("%s: seek to %d: %w", r.name, offset, fs.ErrInvalid)
