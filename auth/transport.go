@@ -23,9 +23,10 @@ type Options struct {
 	// AllowRealms are token services that may be shown the registry's
 	// credentials besides those that are its own by their name: on its own
 	// host, one label below its host, or below the domain its host is one
-	// label below; for a registry at a loopback address, at any such. Each is host[:port], or scheme://host[:port]. What is
-	// allowed here may also be at a private address. A token service on
-	// plain HTTP for a registry on HTTPS is never allowed.
+	// label below; for a registry at a loopback address, at any such. Each
+	// is host[:port], or scheme://host[:port]. What is allowed here may also
+	// be at a private address. A token service on plain HTTP for a registry
+	// on HTTPS is never allowed.
 	AllowRealms []string
 
 	// ClientID names this client to token services that speak OAuth2; empty

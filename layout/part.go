@@ -79,7 +79,10 @@ func (s *Store) Arriving(expected oras.Descriptor) (size int64, arriving bool) {
 	}
 	f, err := claim.File(s.root, partPath(d))
 	if err == nil {
-		f.Close()
+		defer f.Close()
+		if made, err := f.Stat(); err == nil && made.Size() == 0 { // here, as the other was gone meanwhile
+			s.root.Remove(partPath(d))
+		}
 	}
 	return info.Size(), errors.Is(err, claim.ErrTaken)
 }

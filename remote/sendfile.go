@@ -1,12 +1,10 @@
 package remote
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/c73062ad/oras"
@@ -44,28 +42,25 @@ func copyN(content io.Reader, w io.ReaderFrom, n int64) (int64, error) {
 }
 
 // sendFile sends of a request's body what the kernel can, and returns how much. What is
-// left is to be read, be it to learn why it cannot be.
-func (c conn) sendFile(r io.Reader) (sent int64, err error) {
+// left is to be read and written, if only to learn which of the two fails.
+func (c conn) sendFile(r io.Reader) (sent int64) {
 	limited, ok := r.(*io.LimitedReader)
 	if !ok {
-		return 0, nil
+		return 0
 	}
 	body, ok := limited.R.(*sending)
 	if !ok {
-		return 0, nil
+		return 0
 	}
 	for limited.N > 0 {
 		n, err := body.copyN(c.TCPConn, min(limited.N, writeSize))
 		sent += n
 		limited.N -= n
-		switch {
-		case errors.Is(err, oras.ErrUnsupported), errors.Is(err, syscall.EIO), err == nil && n == 0:
-			return sent, nil
-		case err != nil:
-			return sent, err
+		if err != nil || n == 0 {
+			break
 		}
 	}
-	return sent, nil
+	return sent
 }
 
 // copyN is [copier.CopyN] of the content to c. Who ends the sending meanwhile ends the

@@ -146,10 +146,7 @@ var writeBuffers = sync.Pool{New: func() any { return new([writeSize]byte) }}
 
 // ReadFrom is for net/http, which calls it with each body that has a length.
 func (c conn) ReadFrom(r io.Reader) (int64, error) {
-	sent, err := c.sendFile(r)
-	if err != nil {
-		return sent, err
-	}
+	sent := c.sendFile(r)
 	buf := writeBuffers.Get().(*[writeSize]byte)
 	defer writeBuffers.Put(buf)
 	n, err := io.CopyBuffer(struct{ io.Writer }{c.TCPConn}, struct{ io.Reader }{r}, buf[:])
